@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -98,6 +100,21 @@ def test_a_killed_agent_is_no_hindrance(kept: Kept) -> None:
     returned, address, *_ = kept.end("end\n")
     assert json.loads(returned) == {"event": "returned", "failures": []}
     assert "203.0.113.7/24" in address
+
+
+def test_no_process_outlives_the_agent(kept: Kept) -> None:
+    script = "setsid sleep 1000 >/dev/null 2>&1 </dev/null & echo $!"
+    started = kept.call("agent", "process.run", command=["sh", "-c", script])["result"]
+    path = Path("/proc", started["stdout"].strip())
+    assert (path / "oom_score_adj").read_text() == "0\n"
+    assert kept.call("keeper", "keeper.refresh", rebind=False)["result"] == {"error": None}
+    assert not path.exists() or ") Z " in (path / "stat").read_text()
+
+
+def test_the_machine_may_end_the_keeper(kept: Kept) -> None:
+    kept.process.send_signal(signal.SIGTERM)
+    assert kept.process.stdout is not None
+    assert json.loads(kept.process.stdout.readline()) == {"event": "returned", "failures": []}
 
 
 def test_it_waits_for_no_first_request_for_ever(tmp_path: Path) -> None:
@@ -197,3 +214,51 @@ def test_one_run_at_a_time(keeper: ModuleType, tmp_path: Path, capsys: pytest.Ca
     assert f"no other run has, found that one has it (pid {os.getpid()})" in refused["reason"]
     with keeper.lock():
         assert keeper.LOCK.read_text() == str(os.getpid()), "it is free again"
+
+
+class Far:
+    """A far end that has its interface on loan."""
+
+    def __init__(self) -> None:
+        self.stream, theirs = socket.socketpair()
+        self.stream.settimeout(20)
+        with theirs:
+            self.process = subprocess.Popen(
+                ["unshare", "--net", "--mount", sys.executable, str(SCRIPT)],
+                env=os.environ | {"PYTHONPATH": str(RECIPES)},
+                stdin=theirs,
+                stdout=theirs,
+            )
+
+    def event(self) -> dict[str, Any]:
+        """Return the next event; frames on the way to it are dropped."""
+        while True:
+            kind, length = struct.unpack(">BI", self._read(5))
+            contents = self._read(length)
+            if kind == 2:
+                found: dict[str, Any] = json.loads(contents)
+                return found
+
+    def _read(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            part = self.stream.recv(size - len(data))
+            assert part, "the stream ended"
+            data += part
+        return data
+
+
+@pytest.fixture
+def far() -> Iterator[Far]:
+    if os.geteuid():
+        pytest.skip("a network namespace for an interface needs root")
+    made = Far()
+    yield made
+    made.stream.close()
+    made.process.wait(20)
+
+
+def test_the_machine_may_end_the_far_end(far: Far) -> None:
+    assert far.event()["event"] == "ready"
+    far.process.send_signal(signal.SIGTERM)
+    assert far.event() == {"event": "returned", "failures": []}

@@ -57,7 +57,13 @@ SO_RCVBUFFORCE, SO_SNDBUFFORCE = 33, 32
 
 
 class Relay:
-    """Passes frames between an interface and a stream."""
+    """Passes frames between an interface and a stream.
+
+    Attributes:
+        terminated: whether the host wants this program to end.
+    """
+
+    terminated = False
 
     def __init__(self, ifname: str, reading: int, writing: int) -> None:
         """Bind to the interface; what is on the wire from now on is passed on.
@@ -90,14 +96,14 @@ class Relay:
         It never waits to write to the stream: the runner may wait for this end to read.
         """
         heard = time.monotonic()
-        while time.monotonic() - heard < SILENCE:
+        while time.monotonic() - heard < SILENCE and not self.terminated:
             poll = select.poll()
             poll.register(self._reading, select.POLLIN)
             if self._outgoing:
                 poll.register(self._writing, select.POLLOUT)
             if len(self._outgoing) < MOST_WAITING:
                 poll.register(self._socket, select.POLLIN)
-            ready = {fd for fd, _ in poll.poll(5000)}
+            ready = {fd for fd, _ in poll.poll(1000)}
             if self._socket.fileno() in ready:
                 self._pass_on()
             if self._reading in ready:
@@ -249,12 +255,18 @@ def serve_lent(ifname: str, writing: int) -> int:
             finally:
                 os._exit(status)
         while os.waitpid(child, os.WNOHANG) == (0, 0):
+            if Relay.terminated:
+                os.kill(child, signal.SIGTERM)
             if loan.monitor.read(0.5):
                 loan.adopt()
     except (LoanError, InsideError, OSError) as error:
         failures.append(str(error))
     event(writing, "returned", failures=failures + loan.give_back())
     return 0
+
+
+def _terminate(*_: object) -> None:
+    Relay.terminated = True
 
 
 def _pause() -> None:
@@ -277,8 +289,9 @@ def _relay(ifname: str, writing: int) -> list[str]:
 
 def main(ifname: str, how: str) -> int:
     """Serve until the runner's stream ends."""
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _terminate)
     writing = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return serve_here(ifname, writing) if how == "here" else serve_lent(ifname, writing)

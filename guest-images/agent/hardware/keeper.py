@@ -77,6 +77,8 @@ class Keeper:
         self._listener = unix_listener(str(folder / "keeper.sock"))
         self._connections: dict[socket.socket, bytearray] = {}
         self._heard = 0.0
+        self._terminated = False
+        signal.signal(signal.SIGTERM, self._terminate)
 
     def begin(self) -> None:
         """Take the interface, start the agent.
@@ -99,11 +101,14 @@ class Keeper:
         self._start_agent()
         self._heard = time.monotonic()
 
+    def _terminate(self, *_: object) -> None:
+        self._terminated = True
+
     def serve(self) -> str:
         """Answer requests until there is to be an end; returns why."""
-        while True:
+        while not self._terminated:
             sources = [sys.stdin, self._listener, self._loan.monitor.netlink.socket, *self._connections]
-            readable, _, _ = select.select(sources, [], [], min(5.0, SILENCE))
+            readable, _, _ = select.select(sources, [], [], min(1.0, SILENCE))
             if sys.stdin in readable:
                 data = os.read(sys.stdin.fileno(), 4096)
                 if not data:
@@ -120,6 +125,7 @@ class Keeper:
                 self._receive(connection)
             if time.monotonic() - self._heard > SILENCE:
                 return f"nobody asked for anything for {SILENCE:.0f} s"
+        return "the machine ended the keeper (SIGTERM)"
 
     def _receive(self, connection: socket.socket) -> None:
         try:
@@ -201,10 +207,12 @@ class Keeper:
             return
         session = _session(agent.pid)
         for pid in session:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            _kill(pid)
         end = time.monotonic() + KILL_TIMEOUT
-        while agent.poll() is None or any(Path(f"/proc/{pid}/fd").exists() and not _is_zombie(pid) for pid in session):
+        # What left the session is still inside.
+        while (inside := self._loan.namespace.processes()) or agent.poll() is None or any(map(_is_there, session)):
+            for pid in inside:
+                _kill(pid)
             if time.monotonic() > end:
                 raise LoanError(
                     f"expected the agent's processes to end within {KILL_TIMEOUT:.0f} s, found that the kernel holds one; "
@@ -242,10 +250,16 @@ def _session(leader: int) -> list[int]:
     return sorted(found)
 
 
-def _is_zombie(pid: int) -> bool:
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _is_there(pid: int) -> bool:
+    """Whether a process still has files open: a zombie has none."""
     with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
-    return True
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    return False
 
 
 def write_event(event: str, **fields: Any) -> None:
@@ -283,7 +297,7 @@ def lock() -> TextIO:
 
 def main(ifname: str, folder: str) -> int:
     """Keep the interface until the end."""
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     try:
         locked = lock()  # before anything is read that another run has changed

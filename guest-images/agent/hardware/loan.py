@@ -12,7 +12,7 @@ from typing import Any
 
 from agent.ethtool import ethtool
 from agent.hardware import device, record
-from agent.hardware.namespace import InsideError, Namespace, in_a_process
+from agent.hardware.namespace import InsideError, Namespace, in_a_process, outlive_shortage
 from agent.netlink import link, routes
 from agent.netlink.connection import NETLINK_ROUTE, Monitor
 
@@ -68,6 +68,7 @@ class Loan:
         Raises:
             LoanError: the kernel refuses it.
         """
+        outlive_shortage(True)
         self._namespace = Namespace(work)
         if not self.adopt():
             raise LoanError(f"expected to move {self.ifname} to a namespace of its own, found it still outside")

@@ -13,6 +13,8 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, NoReturn
 
 from agent.netlink import connection
@@ -40,6 +42,12 @@ class InsideError(Exception):
 def die_with_parent() -> None:
     """Have the kernel kill this process when the process that forked it ends."""
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def outlive_shortage(yes: bool) -> None:
+    """Have the kernel end all others before this process when memory is short, or treat it like any other."""
+    with suppress(OSError):  # only root may
+        Path("/proc/self/oom_score_adj").write_text("-1000" if yes else "0")
 
 
 class Namespace:
@@ -108,6 +116,7 @@ class Namespace:
 
         def prepare() -> None:
             die_with_parent()
+            outlive_shortage(False)
             self.enter()
 
         with open(log, "ab") as output:  # noqa: PTH123 - a name from the command line
@@ -120,6 +129,16 @@ class Namespace:
                 start_new_session=True,
                 preexec_fn=prepare,  # noqa: PLW1509 - this process has one thread
             )
+
+    def processes(self) -> set[int]:
+        """Return the processes inside, but for the one that holds the namespace."""
+        inside = os.fstat(self._files[0])
+        found = set()
+        for path in Path("/proc").glob("[0-9]*/ns/net"):
+            with suppress(OSError):  # it ended, or has done so but for its parent
+                if os.path.samestat(path.stat(), inside):
+                    found.add(int(path.parts[2]))
+        return found - {self.pid}
 
     def close(self) -> None:
         """End them; an interface of a device that is still inside goes to the initial namespace."""
