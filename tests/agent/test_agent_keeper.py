@@ -57,7 +57,7 @@ class Kept:
 def kept(tmp_path: Path) -> Iterator[Kept]:
     if os.geteuid():
         pytest.skip("a network namespace for an interface needs root")
-    made = Kept(tmp_path / "kept")
+    made = Kept(tmp_path / "plugfest-0123abcd")
     yield made
     if made.process.poll() is None:
         made.end()
@@ -91,6 +91,7 @@ def test_from_before_a_run_to_after_it(kept: Kept) -> None:
             seen += log.recv(4096)
     returned, address, *routes = kept.end()
     assert json.loads(returned) == {"event": "returned", "failures": []}
+    assert not kept.folder.exists(), "nobody but the keeper may be there to remove it"
     assert "203.0.113.7/24" in address
     assert any(route.startswith("198.51.100.0/24 via 203.0.113.1 dev eth9") for route in routes)
 
@@ -214,6 +215,14 @@ def test_one_run_at_a_time(keeper: ModuleType, tmp_path: Path, capsys: pytest.Ca
     assert f"no other run has, found that one has it (pid {os.getpid()})" in refused["reason"]
     with keeper.lock():
         assert keeper.LOCK.read_text() == str(os.getpid()), "it is free again"
+
+
+def test_no_other_folder_is_removed(keeper: ModuleType, tmp_path: Path) -> None:
+    for name, gone in (("plugfest-0123abcd", True), ("plugfest", False), ("guest-images", False)):
+        folder = tmp_path / name / "agent"
+        folder.mkdir(parents=True)
+        keeper.remove_folder(folder.parent)
+        assert folder.exists() is not gone
 
 
 class Far:

@@ -27,7 +27,7 @@ from typing import Any
 from agent.ethtool import features
 from agent.hardware import record
 from agent.hardware.device import RefusedError
-from agent.hardware.loan import Loan, LoanError, named
+from agent.hardware.loan import Loan, LoanError, named, remove_folder
 from agent.hardware.namespace import InsideError
 from agent.netlink import link
 from agent.system.interface import interface_index
@@ -294,7 +294,12 @@ def main(ifname: str, how: str) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     writing = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return serve_here(ifname, writing) if how == "here" else serve_lent(ifname, writing)
+    if how == "here":
+        return serve_here(ifname, writing)
+    try:
+        return serve_lent(ifname, writing)
+    finally:
+        remove_folder(Path(__file__).parents[2])
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from typing import Any, NoReturn, TextIO
 
 from agent.hardware import kernel_log
 from agent.hardware.device import RefusedError
-from agent.hardware.loan import Loan, LoanError, unix_listener
+from agent.hardware.loan import Loan, LoanError, remove_folder, unix_listener
 from agent.hardware.namespace import InsideError
 
 SILENCE = 300.0
@@ -296,7 +296,15 @@ def lock() -> TextIO:
 
 
 def main(ifname: str, folder: str) -> int:
-    """Keep the interface until the end."""
+    """Keep the interface until the end; nothing stays of the run then."""
+    try:
+        return keep(ifname, Path(folder))
+    finally:
+        remove_folder(Path(folder))
+
+
+def keep(ifname: str, folder: Path) -> int:
+    """Keep the interface; returns the exit status."""
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     try:
@@ -305,7 +313,7 @@ def main(ifname: str, folder: str) -> int:
     except (RefusedError, OSError) as error:
         write_event("refused", reason=str(error))
         return 1
-    keeper = Keeper(loan, Path(folder))
+    keeper = Keeper(loan, folder)
     try:
         keeper.begin()
     except Exception as error:  # whatever it is, the interface is given back

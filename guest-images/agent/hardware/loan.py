@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import socket
 import time
 from collections.abc import Callable
@@ -20,6 +22,10 @@ PROBE_TIMEOUT = 60.0
 """Seconds for a driver to make its interface, on any machine: some load firmware first."""
 BIND_TIMEOUT = 120.0
 """Seconds for the kernel to return from binding or unbinding."""
+
+
+FOLDER = re.compile(r"plugfest-[0-9a-f]{8}")
+"""Name of a run's folder on a machine."""
 
 
 class LoanError(Exception):
@@ -230,3 +236,9 @@ def unix_listener(path: str) -> socket.socket:
     listener.bind(path)
     listener.listen(32)
     return listener
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a run's folder, and no other."""
+    if FOLDER.fullmatch(folder.name):
+        shutil.rmtree(folder, ignore_errors=True)
