@@ -6,8 +6,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -344,3 +346,55 @@ def test_the_settings_of_a_real_interface_are_put_back() -> None:
     }
     assert found["left"] == []
     assert found["same"]
+
+
+# --- the far end ------------------------------------------------------------------------------------------------------
+
+
+class FullDevice:
+    """A packet socket whose device takes no frame."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.sent: list[bytes] = []
+
+    def send(self, frame: bytes) -> None:
+        if self.number:
+            raise OSError(self.number, "no")
+        self.sent.append(frame)
+
+
+@pytest.fixture
+def relay(monkeypatch: pytest.MonkeyPatch) -> Any:
+    from agent.hardware import far_end as module
+
+    monkeypatch.setattr(module, "SEND_TIMEOUT", 0.05)
+    made = object.__new__(module.Relay)
+    reading, made.runner = socket.socketpair()
+    made.kept = reading
+    made._reading, made._lost, made._stuck = reading.fileno(), 0, False
+    return made
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOBUFS])
+def test_a_device_that_takes_no_frame_is_waited_for_once(relay: Any, number: int) -> None:
+    relay._socket = FullDevice(number)
+    begin = time.monotonic()
+    for _ in range(1000):
+        relay._send(b"frame")
+    assert 0.05 <= time.monotonic() - begin < 1
+    assert relay._lost == 1000
+    relay._socket.number = 0
+    relay._send(b"frame")
+    assert (relay._socket.sent, relay._stuck) == ([b"frame"], False)
+
+
+def test_a_device_is_not_waited_for_when_the_runner_is_gone(relay: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[type(relay).__module__], "SEND_TIMEOUT", 30.0)
+    relay._socket = FullDevice(errno.EAGAIN)
+    relay.runner.sendall(b"what it has sent before")
+    relay.runner.shutdown(socket.SHUT_WR)
+    begin = time.monotonic()
+    relay._send(b"frame")
+    assert time.monotonic() - begin < 1
+    assert relay._lost == 1

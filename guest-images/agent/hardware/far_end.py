@@ -47,6 +47,8 @@ MOST_WAITING = 8 << 20
 """Bytes for the runner above which frames wait in the packet socket."""
 SILENCE = 300.0
 """Seconds without a message after which the runner is gone, though its stream seems to stand: it sends `SYNC` every few seconds."""
+SEND_TIMEOUT = 5.0
+"""Seconds for a device to take a frame: one without a carrier may never."""
 ETH_P_ALL = 0x0003
 SOL_PACKET = 263
 PACKET_ADD_MEMBERSHIP, PACKET_STATISTICS, PACKET_AUXDATA, PACKET_IGNORE_OUTGOING = 1, 6, 8, 23
@@ -75,6 +77,7 @@ class Relay:
         """
         self._reading, self._writing = reading, writing
         self._lost = 0
+        self._stuck = False
         self._incoming, self._outgoing = bytearray(), bytearray()
         os.set_blocking(writing, False)
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
@@ -154,20 +157,30 @@ class Relay:
         del self._incoming[:at]
 
     def _send(self, frame: bytes) -> None:
+        """Put a frame on the wire; one that the device has no room for within `SEND_TIMEOUT` is lost, and those after it at once."""
+        end = time.monotonic() + (0 if self._stuck else SEND_TIMEOUT)
         while True:
             try:
                 self._socket.send(frame)
-            except BlockingIOError:
-                select.select([], [self._socket], [], 0.1)
             except OSError as error:
-                if error.errno == errno.ENOBUFS:  # the device is slower than the runner
-                    select.select([], [], [], 0.001)
-                    continue
-                if error.errno not in (errno.ENETDOWN, errno.EMSGSIZE, errno.EINVAL):
+                if error.errno in (errno.ENETDOWN, errno.EMSGSIZE, errno.EINVAL):
+                    return  # not on the wire, as with a cable that is unplugged
+                # Its queue is full; or the device is slower than the runner.
+                if error.errno not in (errno.EAGAIN, errno.ENOBUFS):
                     raise
-                return  # not on the wire, as with a cable that is unplugged
+                if time.monotonic() >= end or self._is_left(0.001 if error.errno == errno.ENOBUFS else 0.01):
+                    self._stuck = True
+                    self._lost += 1
+                    return
             else:
+                self._stuck = False
                 return
+
+    def _is_left(self, seconds: float) -> bool:
+        """Wait; returns whether the runner has ended its stream, or this program is to end."""
+        poll = select.poll()
+        poll.register(self._reading, select.POLLRDHUP)
+        return bool(poll.poll(seconds * 1000)) or self.terminated
 
 
 def write_all(fd: int, data: bytes | bytearray) -> None:
