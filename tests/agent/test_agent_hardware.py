@@ -74,6 +74,7 @@ def machine(tmp_path: Path, device: ModuleType, monkeypatch: pytest.MonkeyPatch)
         return [{"address": made.addresses[ifname]}] if ifname in made.addresses else []
 
     monkeypatch.setattr(device.link, "addresses", addresses)
+    monkeypatch.setattr(device, "TCP", (tmp_path / "tcp", tmp_path / "tcp6"))
     monkeypatch.setattr(device, "_toward", lambda _address: {made.toward})
     return made
 
@@ -179,6 +180,42 @@ def test_virtual_functions_and_programs(machine: Machine, device: ModuleType) ->
     functions.write_text("0\n")
     machine.programs["eth1"] = {"attached": "native", "prog-id": 7}
     assert "expected no XDP program on eth1, found one (native, id 7)" in refusal(device, "eth1")
+
+
+def test_connections(machine: Machine, device: ModuleType, tmp_path: Path) -> None:
+    machine.add("eth1", "0000:02:00.0")
+    machine.addresses |= {"eth1": "198.51.100.7/24", "eth2": "2001:db9::7/64"}
+    heads = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+    listening = "   0: 076433C6:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0\n"
+    established = listening.replace(" 0A ", " 01 ")
+    mapped = established.replace("076433C6", "0000000000000000FFFF0000076433C6")
+    (tmp_path / "tcp").write_text(heads + listening)
+    device.check("eth1", SSH, {"eth0"})
+    (tmp_path / "tcp").write_text(heads + established)
+    assert "expected no TCP connection of eth1, found one of 198.51.100.7" in refusal(device, "eth1")
+    (tmp_path / "tcp").write_text(heads)
+    (tmp_path / "tcp6").write_text(heads + mapped)
+    assert "expected no TCP connection of eth1, found one of 198.51.100.7" in refusal(device, "eth1")
+    (tmp_path / "tcp6").write_text(heads + established.replace("076433C6", "B90D0120000000000000000007000000"))
+    assert device._connected() == {"2001:db9::7"}
+
+
+def test_usb_and_rdma(machine: Machine, device: ModuleType) -> None:
+    machine.add("eth1", "0000:02:00.0")
+    place = machine.devices / "pci0000:00/0000:02:00.0"
+    (place / "infiniband" / "mlx5_0").mkdir(parents=True)
+    assert "expected no RDMA device on eth1, found mlx5_0" in refusal(device, "eth1")
+    # The controller above a NIC on USB has more than that.
+    on_usb = machine.add("usb0", "0000:03:00.0/usb1/1-2/1-2:1.0")
+    assert device.bus_device("usb0").name == "1-2:1.0"
+    (machine.devices / "bus" / "usb").mkdir(parents=True)
+    (on_usb.joinpath("device").resolve() / "subsystem").symlink_to(machine.devices / "bus" / "usb")
+    assert "found that usb0 is on USB" in refusal(device, "usb0")
+
+
+def test_the_device_of_virtio(machine: Machine, device: ModuleType) -> None:
+    machine.add("eth1", "0000:04:00.0/virtio3")
+    assert device.bus_device("eth1").name == "0000:04:00.0"
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------

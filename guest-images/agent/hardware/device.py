@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The device behind an interface, and why a run must not have it.
 
-Source: Documentation/ABI/testing/sysfs-class-net; sshd(8), SSH_CONNECTION; Documentation/PCI/pci-iov-howto.rst.
+Source: Documentation/ABI/testing/sysfs-class-net; sshd(8), SSH_CONNECTION; Documentation/PCI/pci-iov-howto.rst;
+Documentation/networking/proc_net_tcp.rst.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import ipaddress
 import re
 import socket
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from agent.netlink.connection import NETLINK_ROUTE, NetlinkError, shared
 from agent.netlink.routes import outgoing_interfaces
 
 CLASS = Path("/sys/class/net")
+TCP = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+TCP_ESTABLISHED = 1
 PCI = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 
 
@@ -26,15 +30,15 @@ class RefusedError(Exception):
 
 
 def bus_device(ifname: str) -> Path | None:
-    """Return the folder in sysfs of the device behind an interface; of one on PCI its function; None where there is none.
+    """Return the folder in sysfs of the device behind an interface; None where there is none.
 
-    A virtio device on PCI is another whenever its driver is bound; its function stays.
+    A virtio device is another whenever the driver of its transport is bound: it is that of its PCI function, which stays.
     """
     path = CLASS / ifname / "device"
     if not path.exists():
         return None
     device = path.resolve()
-    return next((each for each in (device, *device.parents) if PCI.fullmatch(each.name)), device)
+    return device.parent if device.name.startswith("virtio") and PCI.fullmatch(device.parent.name) else device
 
 
 def interfaces_of(device: Path) -> list[str]:
@@ -92,6 +96,20 @@ def _toward(address: str) -> set[str]:
     return {name for message in found for name in outgoing_interfaces(message.body)}
 
 
+def _connected() -> set[str]:
+    """Return the local addresses of established TCP connections."""
+    found = set()
+    for path in TCP:
+        with suppress(OSError):  # a kernel without IPv6
+            for line in path.read_text().splitlines()[1:]:
+                _, local, _, state, *_ = line.split()
+                if int(state, 16) == TCP_ESTABLISHED:
+                    words = bytes.fromhex(local.partition(":")[0])
+                    packed = b"".join(words[at : at + 4][::-1] for at in range(0, len(words), 4))
+                    found.add(_unmapped(str(ipaddress.ip_address(packed))))
+    return found
+
+
 def lower_interfaces(ifname: str) -> set[str]:
     """Return an interface and all that it stands on: the ports of a bridge or bond, what a VLAN is on."""
     found, waiting = {ifname}, [ifname]
@@ -147,6 +165,13 @@ def check(ifname: str, connection: str, default_routes: set[str]) -> None:
 
 def _check_use(ifname: str, device: Path, management_set: set[str]) -> None:
     """See that nobody else uses an interface's device, for it will be unbound."""
+    if (device / "subsystem").resolve().name == "usb":
+        raise RefusedError(f"expected an interface of a NIC that is not on USB, found that {ifname} is on USB; name another")
+    connected = {_unmapped(each["address"]) for each in link.addresses(ifname)} & _connected()
+    if connected:
+        raise RefusedError(
+            f"expected no TCP connection of {ifname}, found one of {min(connected)}; end it, or name another interface"
+        )
     stacked = [path.name.removeprefix("upper_") for path in (CLASS / ifname).glob("upper_*")]
     if stacked:
         raise RefusedError(f"expected that nothing stands on {ifname}, found {stacked[0]}; take it out of that")
@@ -156,6 +181,11 @@ def _check_use(ifname: str, device: Path, management_set: set[str]) -> None:
         raise RefusedError(
             f"expected a device with {ifname} alone, found that {device.name} has {others[0]}, too, {also}; "
             "test another device"
+        )
+    rdma = sorted(path.name for path in (device / "infiniband").glob("*"))
+    if rdma:
+        raise RefusedError(
+            f"expected no RDMA device on {ifname}, found {rdma[0]}; remove its driver with modprobe -r (such as mlx5_ib, irdma)"
         )
     virtual = device / "sriov_numvfs"
     if virtual.exists() and int(virtual.read_text()):
