@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -318,7 +319,7 @@ def test_another_device_that_got_the_name_is_left_alone(
     lent = object.__new__(module.Loan)
     lent.ifname, lent._namespace, lent._settings = "eth1", None, {}
     lent._device = lent._bound = Path("0000:02:00.0")
-    lent._wait = lambda _seconds: None  # type: ignore[method-assign]
+    lent.wait = lambda _seconds: True  # type: ignore[method-assign]
 
     def restore(ifname: str, _settings: Any) -> list[str]:
         restored.append(ifname)
@@ -435,3 +436,66 @@ def test_a_device_is_not_waited_for_when_the_runner_is_gone(relay: Any, monkeypa
     relay._send(b"frame")
     assert time.monotonic() - begin < 1
     assert relay._lost == 1
+
+
+@pytest.mark.parametrize(
+    ("step", "events", "failures"),
+    [
+        ("prepare", ["refused"], []),
+        ("run", ["ready"], ["its relay failed: [Errno 5] Input/output error"]),
+        ("finish", ["ready"], ["its relay failed: [Errno 5] Input/output error"]),
+        (None, ["ready"], []),
+    ],
+)
+def test_what_fails_at_the_far_end_is_said(
+    monkeypatch: pytest.MonkeyPatch, step: str | None, events: list[str], failures: list[str]
+) -> None:
+    from agent.hardware import far_end as module
+
+    seen: list[str] = []
+
+    class Stub:
+        def __init__(self, *_: object) -> None:
+            pass
+
+        def run(self) -> None:
+            pass
+
+        def finish(self) -> None:
+            pass
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(module, "Relay", Stub)
+    monkeypatch.setattr(module, "prepare", lambda _ifname: 1500)
+    monkeypatch.setattr(module, "event", lambda _writing, name, **_fields: seen.append(name))
+    if step is not None:
+        monkeypatch.setattr(*((module, step) if step == "prepare" else (Stub, step)), fail)
+    with Path(os.devnull).open() as stream:
+        monkeypatch.setattr(sys, "stdin", stream)
+        assert module._relay("eth1", 1) == failures
+    assert seen == events
+
+
+def test_what_is_left_goes_out_whole_before_an_event(relay: Any) -> None:
+    relay.runner.settimeout(5)
+    writing = os.dup(relay._reading)
+    os.set_blocking(writing, False)
+    relay._writing, relay._outgoing = writing, bytearray(4 << 20)
+    found = 0
+
+    def read() -> None:
+        nonlocal found
+        while found < 4 << 20:
+            found += len(relay.runner.recv(1 << 16))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    relay.finish()
+    reader.join(5)
+    os.close(writing)
+    assert (found, len(relay._outgoing)) == (4 << 20, 0)
+    relay._writing, relay._outgoing = relay._reading, bytearray(4 << 20)
+    relay.finish()  # nobody reads
+    assert relay._outgoing

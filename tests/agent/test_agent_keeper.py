@@ -171,7 +171,7 @@ def test_whatever_fails_the_interface_is_given_back(
     for owner, name, value in (
         (keeper, "Loan", lambda *_: loan),
         (keeper, "PARAMETERS", {}),
-        (keeper, "log", logged.append),
+        (keeper.kernel_log, "write", logged.append),
         (keeper.Keeper, "_start_agent", lambda _self: None),
         (keeper.Keeper, step, fail),
     ):
@@ -179,8 +179,12 @@ def test_whatever_fails_the_interface_is_given_back(
     keeper.main("eth1", str(tmp_path))
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["event"] == event
     assert loan.given_back == 1
-    if event == "returned":
-        assert logged == ["eth1 was given back, since the keeper failed: RuntimeError: nobody expects this"]
+    assert logged == [
+        {
+            "returned": "eth1 was given back, since the keeper failed: RuntimeError: nobody expects this",
+            "refused": "eth1 was not taken: nobody expects this",
+        }[event]
+    ]
 
 
 def test_no_hung_task_panics_the_machine_meanwhile(

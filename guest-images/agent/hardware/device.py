@@ -166,7 +166,9 @@ def check(ifname: str, connection: str, default_routes: set[str]) -> None:
 def _check_use(ifname: str, device: Path, management_set: set[str]) -> None:
     """See that nobody else uses an interface's device, for it will be unbound."""
     if (device / "subsystem").resolve().name == "usb":
-        raise RefusedError(f"expected an interface of a NIC that is not on USB, found that {ifname} is on USB; name another")
+        raise RefusedError(
+            f"expected an interface of a NIC that is not on USB, found that {ifname} is on USB; name another"
+        )
     connected = {_unmapped(each["address"]) for each in link.addresses(ifname)} & _connected()
     if connected:
         raise RefusedError(

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.ethtool import features
-from agent.hardware import record
+from agent.hardware import kernel_log, record
 from agent.hardware.device import RefusedError
 from agent.hardware.loan import Loan, LoanError, named, remove_folder
 from agent.hardware.namespace import InsideError
@@ -119,6 +119,14 @@ class Relay:
             if self._outgoing:
                 with suppress(BlockingIOError):
                     del self._outgoing[: os.write(self._writing, self._outgoing)]
+
+    def finish(self) -> None:
+        """Write what is left for the runner, so that an event can follow, unless it reads nothing for `SEND_TIMEOUT`."""
+        poll = select.poll()
+        poll.register(self._writing, select.POLLOUT)
+        while self._outgoing and poll.poll(SEND_TIMEOUT * 1000):
+            with suppress(BlockingIOError):
+                del self._outgoing[: os.write(self._writing, self._outgoing)]
 
     def _pass_on(self) -> bool:
         """Take a burst of frames for the runner; returns whether there may be more."""
@@ -244,7 +252,7 @@ def serve_here(ifname: str, writing: int) -> int:
         event(writing, "refused", reason=str(error))
         return 1
     failures = _relay(ifname, writing)
-    event(writing, "returned", failures=failures + record.restore(ifname, before))
+    _return(ifname, writing, failures + record.restore(ifname, before))
     return 0
 
 
@@ -258,24 +266,45 @@ def serve_lent(ifname: str, writing: int) -> int:
     failures: list[str] = []
     try:
         loan.take(_pause)
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                loan.namespace.enter()
-                problems = _relay(loan.ifname, writing)
-                status = 1 if problems else 0
-            finally:
-                os._exit(status)
+    except Exception as error:  # whatever it is, the interface is given back
+        event(writing, "refused", reason=str(error) or type(error).__name__)
+    else:
+        try:
+            failures += _relay_inside(loan, writing)
+        except Exception as error:
+            failures.append(f"its relay failed: {error}")
+    _return(loan.ifname, writing, failures + loan.give_back())
+    return 0
+
+
+def _return(ifname: str, writing: int, failures: list[str]) -> None:
+    kernel_log.write(f"{ifname} was given back" + "".join(f"; {each}" for each in failures))
+    event(writing, "returned", failures=failures)
+
+
+def _relay_inside(loan: Loan, writing: int) -> list[str]:
+    """Pass frames in a process inside the namespace, and take the interface in whenever it comes outside; returns what failed."""
+    reading, problems = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            loan.namespace.enter()
+            os.write(problems, "\n".join(_relay(loan.ifname, writing)).encode())
+        finally:
+            os._exit(0)
+    os.close(problems)
+    try:
         while os.waitpid(child, os.WNOHANG) == (0, 0):
             if Relay.terminated:
                 os.kill(child, signal.SIGTERM)
-            if loan.monitor.read(0.5):
-                loan.adopt()
-    except (LoanError, InsideError, OSError) as error:
-        failures.append(str(error))
-    event(writing, "returned", failures=failures + loan.give_back())
-    return 0
+            if loan.wait(0.5):
+                with suppress(LoanError, InsideError, OSError):
+                    loan.adopt()
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        raise
+    with os.fdopen(reading) as file:
+        return file.read().splitlines()
 
 
 def _terminate(*_: object) -> None:
@@ -288,15 +317,19 @@ def _pause() -> None:
 
 
 def _relay(ifname: str, writing: int) -> list[str]:
-    """Prepare the interface and pass frames until the runner's stream ends; returns what failed."""
+    """Prepare the interface and pass frames until the runner's stream ends; returns what failed once it was ready."""
     try:
         mtu = prepare(ifname)
         relay = Relay(ifname, sys.stdin.fileno(), writing)
-        event(writing, "ready", ifname=ifname, mtu=mtu)
-        relay.run()
-    except OSError as error:
+    except Exception as error:
         event(writing, "refused", reason=f"{ifname}: {error}")
-        return [str(error)]
+        return []
+    event(writing, "ready", ifname=ifname, mtu=mtu)
+    try:
+        relay.run()
+        relay.finish()
+    except Exception as error:
+        return [f"its relay failed: {error}"]
     return []
 
 

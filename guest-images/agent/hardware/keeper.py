@@ -269,12 +269,6 @@ def write_event(event: str, **fields: Any) -> None:
         sys.stdout.flush()
 
 
-def log(text: str) -> None:
-    """Write a line to the kernel's log, where it stays when the runner is gone."""
-    with suppress(OSError):
-        Path("/dev/kmsg").write_text(f"plugfest: {text}\n")
-
-
 def lock() -> TextIO:
     """Have this machine for this run alone, until the file that is returned is closed.
 
@@ -318,6 +312,9 @@ def keep(ifname: str, folder: Path) -> int:
         keeper.begin()
     except Exception as error:  # whatever it is, the interface is given back
         failures = keeper.end()
+        kernel_log.write(
+            f"{loan.ifname} was not taken: {error}" + "".join(f"; not restored: {each}" for each in failures)
+        )
         write_event("refused", reason=str(error) or type(error).__name__, failures=failures)
         return 1
     write_event("ready", device=loan.described, release=os.uname().release, cpus=os.cpu_count())
@@ -327,7 +324,9 @@ def keep(ifname: str, folder: Path) -> int:
         why = f"the keeper failed: {type(error).__name__}: {error}"
     failures = keeper.end()
     write_event("returned", failures=failures)
-    log(f"{loan.ifname} was given back, since {why}" + "".join(f"; not restored: {each}" for each in failures))
+    kernel_log.write(
+        f"{loan.ifname} was given back, since {why}" + "".join(f"; not restored: {each}" for each in failures)
+    )
     locked.close()
     return 0
 

@@ -88,7 +88,7 @@ class Loan:
         Raises:
             LoanError: the kernel refuses it.
         """
-        self._wait(0)
+        self.wait(0)
         for name in device.interfaces_of(self._device):
             try:
                 link.set(name, up=False)
@@ -131,7 +131,7 @@ class Loan:
                     f"expected the driver {self._driver.name} to make an interface of {self._bound.name} within "
                     f"{PROBE_TIMEOUT:.0f} s, found none"
                 )
-            self._wait(0.2)
+            self.wait(0.2)
 
     def _write(self, verb: str, folder: Path, name: str) -> None:
         try:
@@ -179,7 +179,7 @@ class Loan:
             if time.monotonic() > end:
                 taken = f", and another device has the name {self.ifname}" if self.ifname in link.list_all() else ""
                 return [f"{self.ifname} is gone: {self._bound.name} has {', '.join(names) or 'no interface'}{taken}"]
-            self._wait(0.2)
+            self.wait(0.2)
         return []
 
     def _restore(self) -> list[str]:
@@ -189,9 +189,12 @@ class Loan:
         """Whether the interface is in the machine's own namespace under its name, which another may have got meanwhile."""
         return self.ifname in link.list_all() and device.bus_device(self.ifname) == self._device
 
-    def _wait(self, seconds: float) -> None:
-        with suppress(OSError):  # notifications were lost: what counts is what is there
-            self.monitor.read(seconds)
+    def wait(self, seconds: float) -> bool:
+        """Wait for a change of the machine's interfaces; returns whether there may have been one."""
+        try:
+            return bool(self.monitor.read(seconds))
+        except OSError:  # notifications were lost: what counts is what is there
+            return True
 
     def _load(self) -> None:
         """Load the driver's module if it is not there."""
