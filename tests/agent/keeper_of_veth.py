@@ -35,7 +35,7 @@ def main(folder: str = "", silence: str = "300") -> int:
             "describe": lambda *_: dict(described),
         },
         loan.Loan: {"rebind": lambda self: self.adopt()},
-        keeper: {"LOCK": Path(folder, "lock"), "PARAMETERS": {}, "SILENCE": float(silence)},
+        keeper: {"LOCK": Path(folder, "lock"), "PARAMETERS": {}, "CHANGED_BY_TESTS": (), "SILENCE": float(silence)},
     }
     for owner, names in stand_ins.items():
         for name, value in names.items():

@@ -187,28 +187,46 @@ def test_whatever_fails_the_interface_is_given_back(
     ]
 
 
-def test_no_hung_task_panics_the_machine_meanwhile(
+def test_parameters_of_the_machine_are_put_back(
     keeper: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    panic, limit = tmp_path / "hung_task_panic", tmp_path / "hung_task_timeout_secs"
+    panic, limit, pages = (tmp_path / name for name in ("hung_task_panic", "hung_task_timeout_secs", "nr_hugepages"))
     assert [Path(path).name for path in keeper.PARAMETERS][:2] == [panic.name, limit.name]
-    panic.write_text("1\n")
-    limit.write_text("120\n")
+    before = {panic: "1\n", limit: "120\n", pages: "7\n"}
+    for path, text in before.items():
+        path.write_text(text)
     written: list[tuple[str, str]] = []
+    write_text = Path.write_text
 
     def write(path: Path, text: str) -> int:
         written.append((path.name, text))
-        return len(text)
+        return write_text(path, "5" if text == "9" else text)
 
     monkeypatch.setattr(keeper, "PARAMETERS", {str(panic): "0", str(limit): "30", str(tmp_path / "lacking"): "1"})
+    monkeypatch.setattr(keeper, "CHANGED_BY_TESTS", (str(pages),))
     monkeypatch.setattr(keeper.Keeper, "_start_agent", lambda _self: None)
     kept = keeper.Keeper(FakeLoan(), tmp_path)
     monkeypatch.setattr(Path, "write_text", write)
     kept.begin()
-    assert written == [(panic.name, "0"), (limit.name, "30")]
+    assert written == [(panic.name, "0"), (limit.name, "30")], (
+        "no hung task panics the machine while the limit is short"
+    )
     written.clear()
+    write_text(pages, "64\n")
     assert kept.end() == []
-    assert written == [(limit.name, "120"), (panic.name, "1")]
+    assert written == [(pages.name, "7"), (limit.name, "120"), (panic.name, "1")]
+    kept._parameters[str(pages)] = "9"
+    assert kept.end() == [f"{pages}: was 9, is 5"]
+
+
+def test_trace_instances_of_a_killed_agent_are_removed(
+    keeper: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(keeper.trace, "TRACEFS", tmp_path)
+    for name in ("plugfest-17-1", "plugfest-17-2", "another"):
+        (tmp_path / "instances" / name).mkdir(parents=True)
+    keeper.trace.remove_instances()
+    assert [path.name for path in (tmp_path / "instances").iterdir()] == ["another"]
 
 
 def test_one_run_at_a_time(keeper: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

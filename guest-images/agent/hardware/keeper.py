@@ -29,6 +29,7 @@ from agent.hardware import kernel_log
 from agent.hardware.device import RefusedError
 from agent.hardware.loan import Loan, LoanError, remove_folder, unix_listener
 from agent.hardware.namespace import InsideError
+from agent.system import trace
 
 SILENCE = 300.0
 """Seconds without a request after which the runner is gone, though the connection seems to stand: it asks every few seconds."""
@@ -47,6 +48,8 @@ PARAMETERS = {
 """Kernel parameters of the whole machine during a run, put back after it: a hung task is reported within a minute, but not one that waits
 while firmware is loaded, and it is no reason to panic; and no queueing discipline drops what a test sends (fq_codel drops frames that
 wait for milliseconds)."""
+CHANGED_BY_TESTS = ("/proc/sys/vm/nr_hugepages",)
+"""Kernel parameters of the whole machine that tests change."""
 QUIET = """
 for setting in accept_ra autoconf router_solicitations dad_transmits accept_dad; do
   echo 0 > /proc/sys/net/ipv6/conf/default/$setting
@@ -96,6 +99,9 @@ class Keeper:
             if Path(path).exists():  # else a kernel without this detection
                 self._parameters[path] = Path(path).read_text().strip()
                 Path(path).write_text(value)
+        for path in CHANGED_BY_TESTS:
+            if Path(path).exists():
+                self._parameters[path] = Path(path).read_text().strip()
         self._loan.take(hold)
         log.close()
         self._start_agent()
@@ -219,6 +225,8 @@ class Keeper:
                     "reboot the machine"
                 )
             time.sleep(0.02)
+        with suppress(InsideError, OSError):
+            self._loan.namespace.do(trace.remove_instances)
 
     def end(self) -> list[str]:
         """Stop the agent, give the interface back, put the kernel's parameters back; returns a line for each thing that could not be."""
@@ -231,9 +239,14 @@ class Keeper:
         # panic has its own limit by then.
         for path, value in reversed(self._parameters.items()):
             try:
-                Path(path).write_text(value)
+                if Path(path).read_text().strip() != value:
+                    Path(path).write_text(value)
+                now = Path(path).read_text().strip()
             except OSError as error:
                 failures.append(f"{path}: {error.strerror}")
+            else:
+                if now != value:  # as huge pages for which there is no room any more
+                    failures.append(f"{path}: was {value}, is {now}")
         return failures + self._loan.give_back()
 
 

@@ -10,6 +10,7 @@ import itertools
 import os
 import re
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,13 @@ class Recording:
     def close(self) -> None:
         """Remove the instance and what it recorded."""
         self.folder.rmdir()
+
+
+def remove_instances() -> None:
+    """Remove the instances that an agent has left which was killed."""
+    for folder in TRACEFS.glob("instances/plugfest-*"):
+        with suppress(OSError):  # something reads it: it goes with the next
+            folder.rmdir()
 
 
 @exposed
