@@ -75,6 +75,7 @@ def machine(tmp_path: Path, device: ModuleType, monkeypatch: pytest.MonkeyPatch)
         return [{"address": made.addresses[ifname]}] if ifname in made.addresses else []
 
     monkeypatch.setattr(device.link, "addresses", addresses)
+    monkeypatch.setattr(device, "manager", lambda _ifname: None)
     monkeypatch.setattr(device, "TCP", (tmp_path / "tcp", tmp_path / "tcp6"))
     monkeypatch.setattr(device, "_toward", lambda _address: {made.toward})
     return made
@@ -217,6 +218,57 @@ def test_usb_and_rdma(machine: Machine, device: ModuleType) -> None:
 def test_the_device_of_virtio(machine: Machine, device: ModuleType) -> None:
     machine.add("eth1", "0000:04:00.0/virtio3")
     assert device.bus_device("eth1").name == "0000:04:00.0"
+
+
+def test_an_interface_that_something_manages(
+    machine: Machine, device: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.add("eth1", "0000:02:00.0")
+    monkeypatch.setattr(device, "manager", lambda ifname: ("networkd", f"release {ifname}"))
+    assert "found that networkd manages eth1; release it: release eth1" in refusal(device, "eth1")
+
+
+@pytest.fixture
+def managers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    from agent.hardware import managers as module
+
+    monkeypatch.setattr(module, "NETWORKD", tmp_path / "networkd")
+    monkeypatch.setattr(module, "LINKS", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return module
+
+
+@pytest.mark.parametrize(
+    ("script", "managed"),
+    [
+        ("echo '100 (connected)'", True),
+        ("echo '30 (disconnected)'", True),
+        ("echo '10 (unmanaged)'", False),
+        ("echo 'Error: NetworkManager is not running.'; exit 8", False),
+    ],
+)
+def test_network_manager(managers: ModuleType, tmp_path: Path, script: str, managed: bool) -> None:
+    (tmp_path / "nmcli").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "nmcli").chmod(0o755)
+    found = managers.manager("eth1")
+    assert (found is not None) is managed
+    if found:
+        assert "unmanaged-devices=interface-name:eth1\\n' > " in found[1]
+
+
+@pytest.mark.parametrize(
+    ("runs", "state", "managed"),
+    [(True, "configured", True), (True, "failed", True), (True, "unmanaged", False), (False, "configured", False)],
+)
+def test_networkd(managers: ModuleType, tmp_path: Path, runs: bool, state: str, managed: bool) -> None:
+    if runs:
+        (tmp_path / "networkd").symlink_to("0123")
+    (tmp_path / str(socket.if_nametoindex("lo"))).write_text(f"# private\nADMIN_STATE={state}\nOPER_STATE=up\n")
+    found = managers.manager("lo")
+    assert (found is not None) is managed
+    if found:
+        assert "\n" not in found[1]
+        assert found[1].endswith("networkctl reload")
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from agent.hardware.managers import manager
 from agent.netlink import link
 from agent.netlink.connection import NETLINK_ROUTE, NetlinkError, shared
 from agent.netlink.routes import outgoing_interfaces
@@ -161,6 +162,12 @@ def check(ifname: str, connection: str, default_routes: set[str]) -> None:
     if link.get(ifname)["driver"] is None:
         raise RefusedError(f"expected a driver of {ifname}, found none in sysfs; bind one")
     _check_use(ifname, device, management_set)
+    managing = manager(ifname)
+    if managing:
+        program, command = managing
+        raise RefusedError(
+            f"expected an interface that nothing configures meanwhile, found that {program} manages {ifname}; release it: {command}"
+        )
 
 
 def _check_use(ifname: str, device: Path, management_set: set[str]) -> None:
