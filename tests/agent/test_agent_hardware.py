@@ -551,3 +551,106 @@ def test_what_is_left_goes_out_whole_before_an_event(relay: Any) -> None:
     relay._writing, relay._outgoing = relay._reading, bytearray(4 << 20)
     relay.finish()  # nobody reads
     assert relay._outgoing
+
+
+BELONGINGS = """
+import json, subprocess
+def run(command): subprocess.run(command.split(), check=True)
+def make():
+    run("ip link add left type veth peer name right")
+    run("ip link set left up")
+    run("ip link set right up")
+make()
+for command in (
+    "ip address add 192.0.2.1/24 brd + metric 77 label left:one dev left",
+    "ip address add 192.0.2.9/32 scope link dev left",
+    "ip address add 203.0.113.1 peer 203.0.113.2/32 dev left",
+    "ip address add 192.0.2.5/24 dev left",
+    "ip address add 198.51.100.1/24 dev left noprefixroute",
+    "ip address add 2001:db8::1/64 dev left nodad",
+    "ip address add 2001:db8::2/64 dev left nodad noprefixroute",
+    "ip address add 198.51.100.77/32 dev left valid_lft 5000 preferred_lft 4000",
+    "ip route add 10.1.0.0/16 via 192.0.2.7 dev left table 100 metric 5",
+    "ip route add 10.2.0.0/16 nexthop via 192.0.2.7 dev left nexthop via 192.0.2.8 dev left",
+    "ip neighbour add 192.0.2.7 lladdr 02:00:00:00:00:07 dev left nud permanent",
+    "ip neighbour add 2001:db8::7 lladdr 02:00:00:00:00:07 dev left nud permanent",
+    "ip neighbour add 192.0.2.8 lladdr 02:00:00:00:00:08 dev left nud reachable",
+    "ip link property add dev left altname an-alternative-name",
+    "ip link set left alias rack-7",
+):
+    run(command)
+def shown():
+    found = []
+    for what in (
+        "-4 -o address", "-6 -o address", "route", "route show table 100", "neighbour show nud permanent", "-d link show left"
+    ):
+        done = subprocess.run(f"ip {what}".split(), check=True, capture_output=True, text=True)
+        lines = [line.partition(": ")[2] or line for line in done.stdout.splitlines()]
+        found.append([line.strip() for line in lines if "fe80:" not in line and "right " not in line])
+    return found
+from agent.hardware import record
+before, seen = json.loads(json.dumps(record.read("left"))), shown()
+run("ip link delete left")
+run("ip link add another type veth peer name one")
+make()
+from agent.netlink import link
+link.set("left", address=before["address"])
+record.CARRIER_WAIT = 0
+print(json.dumps({"left": record.restore("left", before), "then": seen, "now": shown()}))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a network namespace: needs root")
+def test_what_belongs_to_an_interface_is_put_back_or_its_loss_said() -> None:
+    done = subprocess.run(
+        [
+            *("unshare", "--net", "--mount", "sh", "-c"),
+            'mount -t sysfs none /sys && exec "$@"',
+            "sh",
+            sys.executable,
+            "-c",
+            BELONGINGS,
+        ],
+        env=os.environ | {"PYTHONPATH": str(RECIPES)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["left"] == [
+        "addresses for a time: was ['198.51.100.77/32']; the DHCP client must ask for them again",
+        "routes of several hops: was ['10.2.0.0/16 table 254']; add them again",
+    ]
+    lost = ("198.51.100.77/32", "10.2.0.0/16", "nexthop")
+    then = [[line for line in lines if not line.startswith(lost) and lost[0] not in line] for lines in found["then"]]
+    assert found["now"] == then
+    assert any("an-alternative-name" in line for line in then[-1])
+
+
+def test_queueing_disciplines_of_a_user_are_not_lost_in_silence(
+    record: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disciplines = ["clsact ffff0000 fffffff1", "mq 0 ffffffff"]
+    monkeypatch.setattr(record.belongings, "queueing_disciplines", lambda _ifname: disciplines)
+    monkeypatch.setattr(record, "_up", lambda _ifname: False)
+    monkeypatch.setattr(record, "SETTINGS", {"disciplines": record.SETTINGS["queueing disciplines"]})
+    before = record.read("eth1")
+    assert before == {"disciplines": ["clsact ffff0000 fffffff1"]}, "down, an interface has any of its own"
+    disciplines[:] = ["noop 0 ffffffff"]
+    assert record.restore("eth1", before) == [
+        "disciplines: was ['clsact ffff0000 fffffff1']; set them again, with their classes and filters"
+    ]
+
+
+def test_eee(record: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = {"modes-ours": ["1000baseT/Full"], "modes-peer": [], "active": 1, "enabled": 1, "tx-lpi-timer": 17}
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr(record.ethtool, "get", lambda _ifname, _what: now)
+    monkeypatch.setattr(record.ethtool, "set", lambda _ifname, _what, settings: sent.append(settings))
+    getter, setter = record.SETTINGS["EEE"]
+    wanted = getter("eth1")
+    assert wanted == {"modes-ours": ["1000baseT/Full"], "enabled": 1, "tx-lpi-timer": 17}, "without what is a state"
+    now |= {"enabled": 0, "active": 0}
+    setter("eth1", wanted)
+    assert sent == [{"enabled": 1}]

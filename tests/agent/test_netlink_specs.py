@@ -48,6 +48,7 @@ TABLES = {
     ("ethtool", "privflags"): "ethtool.ethtool.PRIVFLAGS",
     ("ethtool", "rss"): "ethtool.ethtool.RSS",
     ("ethtool", "fec"): "ethtool.ethtool.FEC",
+    ("ethtool", "eee"): "ethtool.ethtool.EEE",
     ("ethtool", "tsinfo"): "ethtool.ethtool.TSINFO",
 }
 """The table of each attribute set that the agent uses."""

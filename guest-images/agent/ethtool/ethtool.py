@@ -65,6 +65,13 @@ LINKSTATE = table("link sqi sqi-max ext-state ext-substate ext-down-cnt", U8, sq
 PRIVFLAGS = table("flags", BITSET)
 RSS = table("context hfunc indir hkey input-xfrm", U32, indir=Array(U32), hkey=HEX)
 FEC = table("modes auto active", U8, modes=BITSET, active=U32)
+EEE = table(
+    "modes-ours modes-peer active enabled tx-lpi-enabled tx-lpi-timer",
+    U8,
+    modes_ours=BITSET,
+    modes_peer=BITSET,
+    tx_lpi_timer=U32,
+)
 TSINFO = table("timestamping tx-types rx-filters phc-index", BITSET, phc_index=U32)
 
 COMMANDS = {
@@ -77,6 +84,7 @@ COMMANDS = {
     "channels": (17, CHANNELS),
     "coalesce": (19, COALESCE),
     "pause": (21, PAUSE),
+    "eee": (23, EEE),
     "tsinfo": (25, TSINFO),
     "fec": (29, FEC),
     "rss": (38, RSS),
@@ -123,7 +131,7 @@ def plain(attributes: dict[str, Any]) -> dict[str, Any]:
 
 @exposed
 def get(ifname: str, what: str) -> dict[str, Any]:
-    """Return one of features, rings, channels, coalesce, pause, linkinfo, linkmodes, linkstate, privflags, tsinfo, fec, rss.
+    """Return one of features, rings, channels, coalesce, pause, linkinfo, linkmodes, linkstate, privflags, eee, tsinfo, fec, rss.
 
     The names are those of Documentation/netlink/specs/ethtool.yaml. A bitset is the sorted list of the names that are set;
     those of features are hw (changeable), wanted, active and nochange. For linkmodes, supported and advertised replace ours.
@@ -161,6 +169,9 @@ def set(ifname: str, what: str, settings: dict[str, Any]) -> None:  # noqa: A001
         bits = [{"name": name, "value": True} for name in settings["advertised"]]
         request |= {name: value for name, value in settings.items() if name != "advertised"}
         request["ours"] = {"nomask": True, "bits": {"bit": bits}}
+    elif what == "eee" and "modes-ours" in settings:
+        bits = [{"name": name, "value": True} for name in settings["modes-ours"]]
+        request |= settings | {"modes-ours": {"nomask": True, "bits": {"bit": bits}}}
     else:
         request |= settings
     # encode() leaves False out, which is right for flags; a number given as false is a zero.

@@ -18,7 +18,7 @@ from typing import Any
 
 from agent.ethtool import ethtool, features, flow_rules
 from agent.ethtool.ioctl import ethtool_ioctl
-from agent.netlink import link, routes
+from agent.netlink import belongings, link, routes
 from agent.system import phc
 from agent.system.kernel import KernelLacksError
 
@@ -30,8 +30,21 @@ COUNTS = {
 """What can be set of each, where the driver has it."""
 HASHED_FLOWS = (1, 2, 5, 6)
 """TCP and UDP over IPv4 and IPv6, as `ethtool.hash_fields` numbers them."""
-RAW = {"wol": (0x05, 0x06, 20), "eee": (0x44, 0x45, 40)}
-"""Settings that are kept as the driver's structure: ETHTOOL_G… and ETHTOOL_S…, and the structure's size."""
+ETHTOOL_GWOL, ETHTOOL_SWOL, WOL_SIZE = 0x05, 0x06, 20
+"""Wake-on-LAN is kept as the driver's structure."""
+EEE = ("modes-ours", "enabled", "tx-lpi-enabled", "tx-lpi-timer")
+CLASS = Path("/sys/class/net")
+ATTRIBUTES = (
+    "ifalias",
+    "threaded",
+    "gro_flush_timeout",
+    "napi_defer_hard_irqs",
+    "queues/rx-*/rps_cpus",
+    "queues/rx-*/rps_flow_cnt",
+    "queues/tx-*/xps_cpus",
+    "queues/tx-*/xps_rxqs",
+)
+"""Settings in an interface's folder of sysfs."""
 FAMILIES = ("ipv4", "ipv6")
 LASTING = ("conf", "neigh")
 """Folders of /proc/sys/net/ipv4 and ipv6 with settings of each interface."""
@@ -236,18 +249,24 @@ def _fec(ifname: str) -> Any:
     return {name: found[name] for name in ("modes", "auto") if name in found} or None
 
 
-def _raw(name: str) -> tuple[Callable[[str], Any], Callable[[str, Any], None]]:
-    get_command, set_command, size = RAW[name]
+def _eee(ifname: str) -> Any:
+    found = ethtool.get(ifname, "eee")
+    return {name: found[name] for name in EEE if name in found}
 
-    def get(ifname: str) -> Any:
-        buffer = array.array("B", struct.pack("=I", get_command) + bytes(size - 4))
-        ethtool_ioctl(ifname, buffer)
-        return buffer.tobytes()[4:].hex()
 
-    def set_(ifname: str, wanted: Any) -> None:
-        ethtool_ioctl(ifname, array.array("B", struct.pack("=I", set_command) + bytes.fromhex(wanted)))
+def _set_eee(ifname: str, wanted: Any) -> None:
+    now = _eee(ifname)
+    ethtool.set(ifname, "eee", {name: value for name, value in wanted.items() if now.get(name) != value})
 
-    return get, set_
+
+def _wol(ifname: str) -> Any:
+    buffer = array.array("B", struct.pack("=I", ETHTOOL_GWOL) + bytes(WOL_SIZE - 4))
+    ethtool_ioctl(ifname, buffer)
+    return buffer.tobytes()[4:].hex()
+
+
+def _set_wol(ifname: str, wanted: Any) -> None:
+    ethtool_ioctl(ifname, array.array("B", struct.pack("=I", ETHTOOL_SWOL) + bytes.fromhex(wanted)))
 
 
 def _timestamping(ifname: str) -> Any:
@@ -279,41 +298,48 @@ def _parameters(ifname: str) -> Any:
     return found
 
 
-def _set_parameters(ifname: str, wanted: Any) -> None:
-    now = _parameters(ifname)
+def _attributes(ifname: str) -> Any:
+    found = {}
+    for pattern in ATTRIBUTES:
+        for path in sorted((CLASS / ifname).glob(pattern)):
+            with suppress(OSError):  # as xps_cpus, where there is one queue
+                found[str(path)] = path.read_text().strip()
+    return found
+
+
+def _set_files(now: Any, wanted: Any) -> None:
     for path, value in wanted.items():
         if now.get(path, value) != value:
-            Path(path).write_text(value)
+            Path(path).write_text(f"{value}\n")
 
 
-def _addresses(ifname: str) -> Any:
-    # Link-local ones are the kernel's own.
-    return sorted(each["address"] for each in link.addresses(ifname) if not each["address"].startswith("fe80:"))
+def _leases(ifname: str) -> Any:
+    return belongings.addresses(ifname)[1] or None
 
 
-def _set_addresses(ifname: str, wanted: Any) -> None:
-    now = _addresses(ifname)
-    for address in wanted:
-        if address not in now:
-            link.add_address(ifname, address)
+def _routes_of_several_hops(ifname: str) -> Any:
+    return routes.of_several_hops(ifname) or None
 
 
-def _routes(ifname: str) -> Any:
-    return routes.of_interface(ifname)
+def _disciplines(ifname: str) -> Any:
+    """Return the queueing disciplines; of an interface that is down those that someone has set: their handle is not 0."""
+    found = belongings.queueing_disciplines(ifname)
+    return found if _up(ifname) else [each for each in found if each.split()[1] != "0"] or None
 
 
-def _set_routes(ifname: str, wanted: Any) -> None:
-    for route in wanted:
-        routes.add(ifname, route)
+def _each(add: Callable[[str, str], None]) -> Callable[[str, Any], None]:
+    def set_(ifname: str, wanted: Any) -> None:
+        for each in wanted:
+            add(ifname, each)
+
+    return set_
 
 
-def _qdisc(ifname: str) -> Any:
-    """Return the queueing discipline of an interface that is up; one that is down may have any."""
-    return link.get(ifname)["qdisc"] if _up(ifname) else None
+def _not_put_back(advice: str) -> Callable[[str, Any], None]:
+    def set_(_ifname: str, wanted: Any) -> None:
+        raise ValueError(f"was {_short(wanted)}; {advice}")
 
-
-def _read_only(ifname: str, _wanted: Any) -> None:
-    raise ValueError(f"{ifname}'s queueing discipline is not put back; set it again")
+    return set_
 
 
 SETTINGS: dict[str, tuple[Callable[[str], Any], Callable[[str, Any], None] | None]] = {
@@ -332,16 +358,22 @@ SETTINGS: dict[str, tuple[Callable[[str], Any], Callable[[str, Any], None] | Non
     "RSS": (_rss, _set_rss),
     "hashed fields": (_hash_fields, _set_hash_fields),
     "flow rules": (_rules, _set_rules),
-    "wake-on-LAN": _raw("wol"),
+    "EEE": (_eee, _set_eee),
+    "wake-on-LAN": (_wol, _set_wol),
     "timestamping": (_timestamping, _set_timestamping),
     "MTU": (_attribute("mtu"), lambda ifname, wanted: link.set(ifname, mtu=wanted)),
     "queue length": (_attribute("txqlen"), lambda ifname, wanted: link.set(ifname, txqlen=wanted)),
-    "kernel parameters": (_parameters, _set_parameters),
+    "kernel parameters": (_parameters, lambda ifname, wanted: _set_files(_parameters(ifname), wanted)),
+    "attributes in sysfs": (_attributes, lambda ifname, wanted: _set_files(_attributes(ifname), wanted)),
+    "alternative names": (belongings.alternative_names, _each(belongings.add_alternative_name)),
     "promiscuous": (_flag("promisc"), lambda ifname, wanted: link.set(ifname, promisc=wanted)),
     "all-multicast": (_flag("allmulti"), lambda ifname, wanted: link.set(ifname, allmulti=wanted)),
     "up": (_up, lambda ifname, wanted: link.set(ifname, up=wanted)),
-    "addresses": (_addresses, _set_addresses),
-    "routes": (_routes, _set_routes),
-    "qdisc": (_qdisc, _read_only),
+    "addresses": (lambda ifname: belongings.addresses(ifname)[0], _each(belongings.add_address)),
+    "addresses for a time": (_leases, _not_put_back("the DHCP client must ask for them again")),
+    "neighbours": (belongings.neighbours, _each(belongings.add_neighbour)),
+    "routes": (routes.of_interface, _each(routes.add)),
+    "routes of several hops": (_routes_of_several_hops, _not_put_back("add them again")),
+    "queueing disciplines": (_disciplines, _not_put_back("set them again, with their classes and filters")),
 }
 """How each is read and set, in the order in which they are set."""

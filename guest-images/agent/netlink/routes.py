@@ -19,12 +19,14 @@ RTM_NEWROUTE = 24
 RTM_GETROUTE = 26
 RTMSG = 12
 """Bytes of struct rtmsg."""
-RTA_OIF, RTA_TABLE, RTA_MULTIPATH = 4, 15, 9
+RTA_DST, RTA_OIF, RTA_TABLE, RTA_MULTIPATH = 1, 4, 15, 9
 RTA_CACHEINFO = 12
 RT_TABLE_MAIN = 254
 RTPROT_KERNEL, RTPROT_RA = 2, 9
 """Made by the kernel with an address, and by router advertisements: they come again by themselves."""
 RTM_F_CLONED = 0x200
+RTNH_F_SETTABLE = 0x02 | 0x04
+"""PERVASIVE, ONLINK: the others are states."""
 NEXTHOP = 8
 """Bytes of struct rtnexthop without its attributes."""
 
@@ -59,13 +61,18 @@ def _dump() -> Iterator[Message]:
                 raise
 
 
-def _in_main_table(message: Message) -> bool:
-    table = message.body[4]
+def _table(message: Message) -> int:
+    found = message.body[4]
     for number, payload in walk(message.body[RTMSG:]):
         if number == RTA_TABLE:
-            table = int.from_bytes(payload[:4], "little")
+            found = int.from_bytes(payload[:4], "little")
+    return found
+
+
+def _is_added(message: Message) -> bool:
+    """Whether someone has added a route, rather than the kernel."""
     flags = struct.unpack_from("=I", message.body, 8)[0]
-    return table == RT_TABLE_MAIN and not flags & RTM_F_CLONED
+    return message.body[5] not in {RTPROT_KERNEL, RTPROT_RA} and not flags & RTM_F_CLONED
 
 
 def default_interfaces() -> set[str]:
@@ -73,28 +80,40 @@ def default_interfaces() -> set[str]:
     return {
         name
         for message in _dump()
-        if message.body[1] == 0 and _in_main_table(message)
+        if message.body[1] == 0 and _table(message) == RT_TABLE_MAIN
         for name in outgoing_interfaces(message.body)
     }
 
 
 def of_interface(ifname: str) -> list[str]:
-    """Return the routes of the main table that send by an interface and that someone has added, sorted.
+    """Return the routes of all tables that send by an interface alone and that someone has added, sorted.
 
     Each is the kernel's message in hexadecimal digits, without the interface's index, which is another when its driver makes it anew, and
-    without what the kernel counts.
+    without what the kernel counts or finds out.
     """
     return sorted(
         _with_index(message.body, 0).hex()
         for message in _dump()
-        if _in_main_table(message)
-        and message.body[5] not in {RTPROT_KERNEL, RTPROT_RA}
-        and [*outgoing_interfaces(message.body)] == [ifname]
+        if _is_added(message) and [*outgoing_interfaces(message.body)] == [ifname]
     )
 
 
+def of_several_hops(ifname: str) -> list[str]:
+    """Return the destinations of routes with several next hops, of which one is by an interface, sorted."""
+    found = []
+    for message in _dump():
+        names = [*outgoing_interfaces(message.body)]
+        if len(names) > 1 and ifname in names and _is_added(message):
+            family, length = message.body[0], message.body[1]
+            target = dict(walk(message.body[RTMSG:])).get(RTA_DST)
+            address = "default" if target is None else f"{socket.inet_ntop(family, target)}/{length}"
+            found.append(f"{address} table {_table(message)}")
+    return sorted(found)
+
+
 def _with_index(body: bytes, index: int) -> bytes:
-    kept = body[:RTMSG]
+    flags = struct.unpack_from("=I", body, 8)[0] & RTNH_F_SETTABLE
+    kept = body[:8] + struct.pack("=I", flags)
     for number, payload in walk(body[RTMSG:]):
         if number == RTA_CACHEINFO:
             continue
