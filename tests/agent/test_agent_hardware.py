@@ -643,6 +643,14 @@ def test_queueing_disciplines_of_a_user_are_not_lost_in_silence(
     ]
 
 
+def test_a_file_that_cannot_be_written_keeps_no_other_from_it(record: ModuleType, tmp_path: Path) -> None:
+    first, second = tmp_path / "a" / "lost", tmp_path / "b"
+    second.write_text("1\n")
+    with pytest.raises(FileNotFoundError):
+        record._set_files({str(first): "1", str(second): "1"}, {str(first): "0", str(second): "0"})
+    assert second.read_text() == "0\n"
+
+
 def test_eee(record: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     now = {"modes-ours": ["1000baseT/Full"], "modes-peer": [], "active": 1, "enabled": 1, "tx-lpi-timer": 17}
     sent: list[dict[str, Any]] = []

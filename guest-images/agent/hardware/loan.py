@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,8 +24,6 @@ PROBE_TIMEOUT = 60.0
 """Seconds for a driver to make its interface, on any machine: some load firmware first."""
 BIND_TIMEOUT = 120.0
 """Seconds for the kernel to return from binding or unbinding."""
-
-
 FOLDER = re.compile(r"plugfest-[0-9a-f]{8}")
 """Name of a run's folder on a machine."""
 
@@ -203,8 +203,6 @@ class Loan:
 
     def _leave(self) -> None:
         """Inside: detach programs, and move the interface to the namespace of this process's parent."""
-        import os  # noqa: PLC0415 - for this alone
-
         for mode in ("native", "generic"):
             with suppress(OSError):
                 link.xdp_attach(self.ifname, None, mode=mode)
@@ -213,8 +211,6 @@ class Loan:
 
 
 def _modprobe(module: str) -> None:
-    import subprocess  # noqa: PLC0415 - for this alone
-
     subprocess.run(["modprobe", module], check=True)
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import select
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -184,9 +186,6 @@ def in_a_process(work: Callable[[], Any], timeout: float = 60) -> Any:
 
 def _read_all(file: int, timeout: float) -> bytes | None:
     """Read to the end; None where that did not come in time."""
-    import select  # noqa: PLC0415 - the parent alone needs it
-    import time  # noqa: PLC0415
-
     end, data = time.monotonic() + timeout, b""
     while (left := end - time.monotonic()) > 0:
         if not select.select([file], [], [], left)[0]:

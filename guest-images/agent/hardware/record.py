@@ -308,9 +308,15 @@ def _attributes(ifname: str) -> Any:
 
 
 def _set_files(now: Any, wanted: Any) -> None:
+    failures = []
     for path, value in wanted.items():
-        if now.get(path, value) != value:
-            Path(path).write_text(f"{value}\n")
+        try:
+            if now.get(path, value) != value:
+                Path(path).write_text(f"{value}\n")
+        except OSError as error:  # the others are put back
+            failures.append(error)
+    if failures:
+        raise failures[0]
 
 
 def _leases(ifname: str) -> Any:
