@@ -10,9 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import select
-import shlex
 import shutil
 import socket
 import struct
@@ -26,16 +24,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from plugfest.errors import InfrastructureError, UsageError
+from plugfest.errors import UsageError
 from plugfest.location import recipes_root
-from plugfest.machine.openssh import OpenSsh
-from plugfest.machine.real import AGENT, KEEPER, LOG
+from plugfest.machine.ssh_host import LendingError, SshHost
 
 NETNS = "netns:"
 """What the name of a far end begins with that is a network namespace of this host."""
-TOOLS = ("bpftool", "ethtool", "grep", "ip", "modinfo", "modprobe")
-"""Programs that the suite runs on the machine under test."""
-PYTHON = (3, 10)
 READY_TIMEOUT = 240.0
 """Seconds for a keeper or a far end to have its interface."""
 RETURN_TIMEOUT = 240.0
@@ -43,24 +37,6 @@ RETURN_TIMEOUT = 240.0
 _NAME = re.compile(r"[^\s/:]{1,15}")
 _HEADER = struct.Struct(">BI")
 _EVENT = 2
-_FOLDERS = ("/run", "/root", "/opt")
-"""Where the run's folder may be on a machine: programs are started from it."""
-_CHECK = f"""
-import json, os, platform, shutil, sys
-def fit(path):
-    return os.access(path, os.W_OK) and not os.statvfs(path).f_flag & os.ST_NOEXEC
-print(json.dumps({{
-    "folder": next((path for path in {_FOLDERS!r} if os.path.isdir(path) and fit(path)), None),
-    "ipv6": os.path.exists("/proc/sys/net/ipv6"),
-    "python": list(sys.version_info[:3]), "root": os.geteuid() == 0, "machine": platform.machine(), "system": platform.system(),
-    "missing": [name for name in {TOOLS!r} if shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") is None],
-}}))
-"""
-_UNPACK = "import sys, tarfile; tarfile.open(fileobj=sys.stdin.buffer, mode='r|gz').extractall(sys.argv[1])"
-
-
-class LendingError(InfrastructureError):
-    """A real machine, or the host of the far end, does not lend its interface: it is away, lacks something, or has a reason."""
 
 
 @dataclass(frozen=True)
@@ -95,86 +71,6 @@ class Endpoints:
             raise UsageError(f"--remote {self.remote}: expected netns:NAME, found something else")
 
 
-class _Host:
-    """A machine over SSH, with a folder of its own for the run."""
-
-    def __init__(self, name: str, option: str, folder: Path, config: Path | None) -> None:
-        self.folder = ""
-        self.ssh = OpenSsh(name, option, folder=folder, config=config)
-        self._sockets = folder
-
-    def check(self, tools: bool) -> None:
-        """See that it has what is needed.
-
-        Raises:
-            LendingError: it lacks something; one line has all of it.
-        """
-        name = self.ssh.name
-        done = self.ssh.run(f"python3 -c {shlex.quote(_CHECK)}")
-        wanted = ".".join(map(str, PYTHON))
-        if done.returncode:
-            last = (done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"])[-1]
-            raise LendingError(f"{name}: expected python3 ({wanted} or later), found: {last}; install it there")
-        found = json.loads(done.stdout)
-        if found["system"] != "Linux" or found["machine"] != "x86_64":
-            raise LendingError(
-                f"{name}: expected Linux on x86_64, found {found['system']} on {found['machine']}; use another machine"
-            )
-        if tuple(found["python"]) < PYTHON:
-            version = ".".join(map(str, found["python"]))
-            raise LendingError(f"{name}: expected python3 {wanted} or later, found {version}; install it there")
-        if not found["root"]:
-            raise LendingError(f"{name}: expected a login as root, found another account; name root@HOST")
-        if not found["ipv6"]:
-            raise LendingError(f"{name}: expected a kernel with IPv6, found none; start it without ipv6.disable=1")
-        if found["folder"] is None:
-            raise LendingError(
-                f"{name}: expected to start programs from one of {', '.join(_FOLDERS)}, found all of them mounted noexec"
-            )
-        self._place = found["folder"]
-        if tools and found["missing"]:
-            missing = ", ".join(found["missing"])
-            raise LendingError(
-                f"{name}: expected the programs {', '.join(TOOLS)}, found no {missing}; install what is missing there"
-            )
-
-    def put(self, archive: Path) -> None:
-        """Unpack the archive there.
-
-        Raises:
-            LendingError: it cannot be.
-        """
-        self.folder = f"{self._place}/plugfest-{secrets.token_hex(4)}"
-        with archive.open("rb") as file:
-            done = self.ssh.run(
-                f"umask 077 && mkdir {self.folder} && python3 -c {shlex.quote(_UNPACK)} {self.folder}", stdin=file
-            )
-        if done.returncode:
-            last = (done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"])[-1]
-            raise LendingError(f"{self.ssh.name}: expected room for the agent in {self.folder}, found: {last}")
-
-    def forward(self) -> None:
-        """Have the sockets of the keeper's folder here.
-
-        Raises:
-            InfrastructureError: SSH does not allow it.
-        """
-        for name in (AGENT, KEEPER, LOG):
-            self.ssh.forward(self._sockets / name, f"{self.folder}/{name}")
-
-    def command(self, module: str, *words: str) -> str:
-        """Return the command that starts one of the agent's programs there."""
-        environment = f"PYTHONPATH={self.folder} PYTHONDONTWRITEBYTECODE=1 PATH=$PATH:/usr/sbin:/sbin"
-        return f"cd / && exec env {environment} python3 -S -m agent.hardware.{module} {shlex.join(words)}"
-
-    def close(self) -> None:
-        """Remove the folder, and disconnect."""
-        if self.folder and self.ssh.gone() is None:
-            with suppress(InfrastructureError):
-                self.ssh.run(f"rm -rf {self.folder}", timeout=20)
-        self.ssh.close()
-
-
 class Lending:
     """The two interfaces, on loan from `__enter__` on, until `give_back`.
 
@@ -201,7 +97,7 @@ class Lending:
         self._ends = ends
         self._folder = Path(tempfile.mkdtemp(prefix="plugfest-"))
         self.sockets = self._folder / "dut"
-        self._hosts: list[_Host] = []
+        self._hosts: list[SshHost] = []
         self._keeper: subprocess.Popen[bytes] | None = None
         self._far: subprocess.Popen[bytes] | None = None
         self._stream: socket.socket | None = None
@@ -225,14 +121,14 @@ class Lending:
         self._start_far_end(far)
         self._start_keeper(dut)
 
-    def _host(self, name: str, option: str, folder: str) -> _Host:
+    def _host(self, name: str, option: str, folder: str) -> SshHost:
         place = self._folder / folder
         place.mkdir()
-        host = _Host(name, option, place, self._ends.ssh_config)
+        host = SshHost(name, option, place, self._ends.ssh_config)
         self._hosts.append(host)
         return host
 
-    def _start_far_end(self, host: _Host | None) -> None:
+    def _start_far_end(self, host: SshHost | None) -> None:
         self._stream, theirs = socket.socketpair()
         ends = self._ends
         with theirs:
@@ -274,7 +170,7 @@ class Lending:
             argv, env=environment, stdin=stream, stdout=stream, stderr=self._log, start_new_session=True
         )
 
-    def _start_keeper(self, host: _Host) -> None:
+    def _start_keeper(self, host: SshHost) -> None:
         reading, theirs_out = os.pipe()
         theirs_in, writing = os.pipe()
         self._keeper_out, self._keeper_in = os.fdopen(reading, "rb"), os.fdopen(writing, "wb", buffering=0)
