@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 from command import run
+from plugfest.cli import dut
 from plugfest.cli.dut import DutOptions, ends, read_config
 from plugfest.errors import UsageError
 from plugfest.machine.lending import Endpoints
@@ -122,6 +124,28 @@ def test_neither_driver_nor_machine(capfd: pytest.CaptureFixture[str]) -> None:
     done = run(capfd, "run", "--", "-k", "xdp")
     assert done.status == 2
     assert done.line == "Missing argument 'DRIVER', or --dut (see plugfest run --help)"
+
+
+def test_what_is_not_restored_is_printed_after_an_interrupt_too(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted:
+        def __init__(self, _ends: Endpoints) -> None:
+            """Nothing."""
+
+        def take(self, _archive: object) -> None:
+            raise KeyboardInterrupt
+
+        def give_back(self) -> list[str]:
+            signal.raise_signal(signal.SIGINT)  # another one, which must wait
+            return ["root@dut eth1: MTU: busy"]
+
+    monkeypatch.setattr(dut, "Lending", Interrupted)
+    with pytest.raises(KeyboardInterrupt), dut._on_loan(Endpoints("root@dut", "eth1", "netns:a", "b"), Path):
+        pass
+    printed = capfd.readouterr()
+    assert "not restored: root@dut eth1: MTU: busy" in printed.err + printed.out
+    assert "giving eth1 of root@dut back" in printed.err + printed.out
 
 
 def test_no_ssh_gets_in(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

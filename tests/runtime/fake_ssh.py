@@ -2,7 +2,8 @@
 """A stand-in for ssh: a connection that is a file, and machines that answer as the JSON in the environment variable FAKE_SSH says.
 
 By destination: ``check`` (what the machine has, or text for its standard error), ``keeper`` and ``far`` (what these print first),
-``returned`` (what is not as it was at the end). What the machines are asked to run is appended to the file ``ran``.
+``late`` (that they print it when they are asked to end, with what comes then), ``returned`` (what is not as it was at the end).
+What the machines are asked to run is appended to the file ``ran``.
 """
 
 from __future__ import annotations
@@ -18,16 +19,18 @@ from typing import Any
 HEADER = struct.Struct(">BI")
 
 
-def put(event: dict[str, Any], *, framed: bool) -> None:
-    data = json.dumps(event).encode()
-    os.write(1, HEADER.pack(2, len(data)) + data if framed else data + b"\n")
-
-
 def lend(answer: dict[str, Any], *, framed: bool) -> None:
-    put(answer["far" if framed else "keeper"], framed=framed)
+    def written(event: dict[str, Any]) -> bytes:
+        data = json.dumps(event).encode()
+        return HEADER.pack(2, len(data)) + data if framed else data + b"\n"
+
+    first = written(answer["far" if framed else "keeper"])
+    late = bool(answer.get("late"))
+    if not late:
+        os.write(1, first)
     while (data := os.read(0, 4096)) and data != b"end\n":
         pass
-    put({"event": "returned", "failures": answer.get("returned", [])}, framed=framed)
+    os.write(1, first * late + written({"event": "returned", "failures": answer.get("returned", [])}))
 
 
 def main() -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from plugfest.errors import InfrastructureError, UsageError
+from plugfest.machine import lending as lending_module
 from plugfest.machine.lending import Endpoints, Lending, LendingError
 from plugfest.machine.openssh import destination
 
@@ -37,20 +38,41 @@ def ran(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def lend(tmp_path: Path, ran: Path, monkeypatch: pytest.MonkeyPatch) -> Lend:
-    """Borrow from two machines that answer so."""
+def archive(tmp_path: Path) -> Path:
+    path = tmp_path / "archive"
+    path.write_bytes(b"the archive")
+    return path
+
+
+@pytest.fixture
+def wanted(tmp_path: Path, ran: Path, monkeypatch: pytest.MonkeyPatch) -> Lend:
+    """What is to be borrowed from two machines that answer so."""
     program = tmp_path / "bin" / "ssh"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -S {FAKE} "$@"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent), prepend=":")
-    archive = tmp_path / "archive"
-    archive.write_bytes(b"the archive")
 
-    def borrow(dut: dict[str, Any] = DUT, far: dict[str, Any] = FAR, remote: str = "root@peer") -> Lending:
+    def want(dut: dict[str, Any] = DUT, far: dict[str, Any] = FAR, remote: str = "root@peer") -> Lending:
         told = {"ran": str(ran), "root@dut": dut, "root@peer": far}
         monkeypatch.setenv("FAKE_SSH", json.dumps(told))
-        return Lending(Endpoints("root@dut", "eth1", remote, "to 192.0.2.2"), lambda: archive)
+        return Lending(Endpoints("root@dut", "eth1", remote, "to 192.0.2.2"))
+
+    return want
+
+
+@pytest.fixture
+def lend(wanted: Lend, archive: Path) -> Lend:
+    """Borrow from two machines that answer so."""
+
+    def borrow(*answers: dict[str, Any], **more: Any) -> Lending:
+        lending = wanted(*answers, **more)
+        try:
+            lending.take(lambda: archive)
+        except BaseException:
+            assert lending.give_back() == [], "the error has said it all"
+            raise
+        return lending
 
     return borrow
 
@@ -72,6 +94,29 @@ def test_both_are_got_and_given_back(lend: Lend, ran: Path) -> None:
 def test_what_is_not_as_it_was_is_said_for_each_machine(lend: Lend) -> None:
     lending = lend({**DUT, "returned": ["rings: was 512, is 256"]}, {**FAR, "returned": ["MTU: busy"]})
     assert lending.give_back() == ["root@dut eth1: rings: was 512, is 256", "root@peer to 192.0.2.2: MTU: busy"]
+
+
+@pytest.mark.parametrize("late", ["dut", "far"])
+def test_what_is_ready_only_when_the_run_is_over_is_given_back(
+    wanted: Lend, archive: Path, ran: Path, late: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lending_module, "READY_TIMEOUT", 0.3)
+    dut = {**DUT, "late": late == "dut", "returned": ["rings: was 512, is 256"]}
+    far = {**FAR, "late": late == "far", "returned": ["MTU: busy"]}
+    lending = wanted(dut, far)
+    with pytest.raises(LendingError, match="expected it to lend the interface, found: no answer"):
+        lending.take(lambda: archive)
+    of_dut = ["root@dut eth1: rings: was 512, is 256"] if late == "dut" else []
+    assert lending.give_back() == [*of_dut, "root@peer to 192.0.2.2: MTU: busy"]
+    assert not lending.sockets.exists()
+    assert len([each for each in ran.read_text().splitlines() if " rm -rf /run/plugfest-" in each]) == 2
+
+
+def test_what_a_refusal_leaves_is_said_once(wanted: Lend, archive: Path) -> None:
+    lending = wanted({**DUT, "keeper": {"event": "refused", "reason": "no agent", "failures": ["MTU: busy"]}})
+    with pytest.raises(LendingError, match="no agent; not restored: MTU: busy"):
+        lending.take(lambda: archive)
+    assert lending.give_back() == []
 
 
 @pytest.mark.parametrize(

@@ -267,8 +267,9 @@ def _with_driver(ready: HardwarePlan, driver: str | None, cache: Path) -> Hardwa
 
 @contextmanager
 def _on_loan(wanted: Endpoints, archive: Callable[[], Path]) -> Iterator[Lending]:
-    lending = Lending(wanted, archive)
+    lending = Lending(wanted)
     try:
+        lending.take(archive)
         yield lending
     finally:
         with _uninterrupted(lambda: print_line(f"giving {wanted.ifname} of {wanted.dut} back; this takes a moment")):

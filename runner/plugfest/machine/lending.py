@@ -7,25 +7,22 @@ On the machine a keeper takes the interface (guest-images/agent/hardware/keeper.
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import select
 import shutil
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from plugfest.errors import UsageError
 from plugfest.location import recipes_root
+from plugfest.machine.events import Event, Events, LineEvents, MessageEvents
 from plugfest.machine.ssh_host import LendingError, SshHost
 
 NETNS = "netns:"
@@ -35,8 +32,6 @@ READY_TIMEOUT = 240.0
 RETURN_TIMEOUT = 240.0
 """Seconds for it to be given back: drivers take tens of seconds for a reset, and the carrier is waited for."""
 _NAME = re.compile(r"[^\s/:]{1,15}")
-_HEADER = struct.Struct(">BI")
-_EVENT = 2
 
 
 @dataclass(frozen=True)
@@ -72,7 +67,7 @@ class Endpoints:
 
 
 class Lending:
-    """The two interfaces, on loan from `__enter__` on, until `give_back`.
+    """The two interfaces, on loan from `take` on, until `give_back`.
 
     Attributes:
         device: of the machine under test, as guest-images/agent/hardware/device.py describes it.
@@ -83,16 +78,11 @@ class Lending:
         sockets: the folder of the sockets that reach the machine.
     """
 
-    def __init__(self, ends: Endpoints, archive: Callable[[], Path]) -> None:
-        """Connect, and get both interfaces.
+    def __init__(self, ends: Endpoints) -> None:
+        """Borrow nothing yet.
 
         Args:
-            ends: which.
-            archive: returns what the machines get (`plugfest.provision.agent_archive`), once they are found to be fit.
-
-        Raises:
-            UsageError: a name is none.
-            InfrastructureError: one of the two does not lend its interface. Nothing stays changed then.
+            ends: which two.
         """
         self._ends = ends
         self._folder = Path(tempfile.mkdtemp(prefix="plugfest-"))
@@ -101,14 +91,20 @@ class Lending:
         self._keeper: subprocess.Popen[bytes] | None = None
         self._far: subprocess.Popen[bytes] | None = None
         self._stream: socket.socket | None = None
+        self._keeper_events: Events | None = None
+        self._far_events: Events | None = None
         self._log = (self._folder / "errors.log").open("ab")
-        try:
-            self._take(archive)
-        except BaseException:
-            self.give_back()
-            raise
 
-    def _take(self, archive: Callable[[], Path]) -> None:
+    def take(self, archive: Callable[[], Path]) -> None:
+        """Connect, and get both interfaces. Whatever becomes of it, `give_back` is to follow.
+
+        Args:
+            archive: returns what the machines get (`plugfest.provision.agent_archive`), once they are found to be fit.
+
+        Raises:
+            UsageError: a name is none.
+            InfrastructureError: one of the two does not lend its interface.
+        """
         ends = self._ends
         dut = self._host(ends.dut, "--dut", "dut")
         dut.check(tools=True)
@@ -130,6 +126,7 @@ class Lending:
 
     def _start_far_end(self, host: SshHost | None) -> None:
         self._stream, theirs = socket.socketpair()
+        self._far_events = MessageEvents(self._stream)
         ends = self._ends
         with theirs:
             if host is not None:
@@ -137,7 +134,7 @@ class Lending:
                 self._far = host.ssh.start(command, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=self._log)
             else:
                 self._far = self._start_here(theirs.fileno())
-        ready = self._event(READY_TIMEOUT)
+        ready = self._far_events.next(READY_TIMEOUT)
         where = f"--remote {ends.remote} --remote-ifname {ends.remote_ifname}"
         if ready is None or ready["event"] != "ready":
             raise LendingError(f"{where}: {self._why(ready)}")
@@ -174,13 +171,14 @@ class Lending:
         reading, theirs_out = os.pipe()
         theirs_in, writing = os.pipe()
         self._keeper_out, self._keeper_in = os.fdopen(reading, "rb"), os.fdopen(writing, "wb", buffering=0)
+        self._keeper_events = LineEvents(self._keeper_out)
         try:
             command = host.command("keeper", self._ends.ifname, host.folder)
             self._keeper = host.ssh.start(command, stdin=theirs_in, stdout=theirs_out, stderr=self._log)
         finally:
             os.close(theirs_in)
             os.close(theirs_out)
-        ready = _line(self._keeper_out, READY_TIMEOUT)
+        ready = self._keeper_events.next(READY_TIMEOUT)
         if ready is None or ready["event"] != "ready":
             raise LendingError(f"--dut {self._ends.dut} --ifname {self._ends.ifname}: {self._why(ready)}")
         self.device: dict[str, Any] = ready["device"]
@@ -193,56 +191,33 @@ class Lending:
         assert self._stream is not None
         return self._stream.fileno()
 
-    def _why(self, event: dict[str, Any] | None) -> str:
+    def _why(self, event: Event | None) -> str:
         if event is not None:
-            left = "".join(f"; not restored: {each}" for each in event.get("failures", ()))
-            return f"{event['reason']}{left}"
+            left = [f"not restored: {each}" for each in event.get("failures", ())]
+            return "; ".join([str(event["reason"]), *left] if "reason" in event else left)
         gone = next((f"{host.ssh.name}: {found}" for host in self._hosts if (found := host.ssh.gone())), None)
         self._log.flush()
         lines = (self._folder / "errors.log").read_text(errors="replace").strip().splitlines()
         return f"expected it to lend the interface, found: {gone or (lines[-1] if lines else 'no answer')}"
 
-    def _event(self, timeout: float) -> dict[str, Any] | None:
-        """Return the next event of the far end; frames on the way to it are dropped; None if none comes in time."""
-        assert self._stream is not None
-        end, waiting = time.monotonic() + timeout, b""
-        self._stream.setblocking(True)
-        while (left := end - time.monotonic()) > 0:
-            self._stream.settimeout(left)
-            try:
-                data = self._stream.recv(1 << 18)
-            except OSError:
-                return None
-            if not data:
-                return None
-            waiting += data
-            while len(waiting) >= _HEADER.size:
-                kind, length = _HEADER.unpack_from(waiting)
-                if len(waiting) < _HEADER.size + length:
-                    break
-                contents, waiting = waiting[_HEADER.size : _HEADER.size + length], waiting[_HEADER.size + length :]
-                if kind == _EVENT:
-                    self._stream.settimeout(None)
-                    found: dict[str, Any] = json.loads(contents)
-                    return found
-        return None
-
     def give_back(self) -> list[str]:
         """Give both interfaces back and disconnect; returns a line for each thing that is not as it was. Idempotent."""
         failures: list[str] = []
         keeper, self._keeper = self._keeper, None
-        if keeper is not None:
+        if keeper is not None and self._keeper_events is not None:
+            known = self._keeper_events.last
             with suppress(OSError):
                 self._keeper_in.write(b"end\n")
                 self._keeper_in.close()
-            failures += self._returned(_line(self._keeper_out, RETURN_TIMEOUT), f"{self._ends.dut} {self._ends.ifname}")
+            failures += self._left(self._keeper_events, known, f"{self._ends.dut} {self._ends.ifname}")
             _end(keeper)
+            self._keeper_out.close()
         far, self._far = self._far, None
-        if far is not None and self._stream is not None:
+        if far is not None and self._stream is not None and self._far_events is not None:
+            known = self._far_events.last
             with suppress(OSError):
                 self._stream.shutdown(socket.SHUT_WR)
-            name = f"{self._ends.remote} {self._ends.remote_ifname}"
-            failures += self._returned(self._event(RETURN_TIMEOUT), name)
+            failures += self._left(self._far_events, known, f"{self._ends.remote} {self._ends.remote_ifname}")
             _end(far)
         if self._stream is not None:
             self._stream.close()
@@ -253,32 +228,21 @@ class Lending:
         shutil.rmtree(self._folder, ignore_errors=True)
         return failures
 
-    def _returned(self, event: dict[str, Any] | None, name: str) -> list[str]:
-        if event is not None and event["event"] == "refused":
-            return []
+    def _left(self, events: Events, known: Event | None, name: str) -> list[str]:
+        """Return a line for each thing that is not as it was.
+
+        Args:
+            events: of the machine.
+            known: the last of them before it was asked to end: one that is no `ready` is in the error that ended the run.
+            name: of the interface.
+        """
+        event = events.returned(RETURN_TIMEOUT)
         if event is None:
             gone = next((found for host in self._hosts if (found := host.ssh.gone())), "no answer")
             return [
                 f"{name}: expected it to be given back as it was, found: {gone}; look there for the kernel's log of plugfest"
             ]
-        return [f"{name}: {each}" for each in event["failures"]]
-
-
-def _line(stream: IO[bytes], timeout: float) -> dict[str, Any] | None:
-    """Return the JSON in the next line; None if none comes in time."""
-    end, waiting = time.monotonic() + timeout, b""
-    while b"\n" not in waiting and (left := end - time.monotonic()) > 0:
-        if not select.select([stream], [], [], left)[0]:
-            continue
-        data = os.read(stream.fileno(), 1 << 16)
-        if not data:
-            return None
-        waiting += data
-    try:
-        found: dict[str, Any] = json.loads(waiting)
-    except ValueError:
-        return None
-    return found
+        return [] if event is known else [f"{name}: {each}" for each in event.get("failures", ())]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -22,9 +22,8 @@ import time
 from contextlib import suppress
 
 from plugfest.errors import InfrastructureError
+from plugfest.machine.messages import FRAME, SYNC, message, missing, take
 
-HEADER = struct.Struct(">BI")
-FRAME, SYNC = 0, 1
 COUNT = struct.Struct(">I")
 SETTLE_TIMEOUT = 60.0
 """Seconds for the far end to pass on what is on the wire."""
@@ -121,7 +120,7 @@ class _Joint:
         while self._turn(frames=len(self._outgoing) < _MOST_WAITING, control=True):
             if time.monotonic() - beat > HEARTBEAT:
                 beat = time.monotonic()
-                self._outgoing += HEADER.pack(SYNC, COUNT.size) + COUNT.pack(0)
+                self._outgoing += message(SYNC, COUNT.pack(0))
         # Whoever has the stream next must find whole messages.
         end = time.monotonic() + _LAST_MESSAGE
         while (self._incoming or self._outgoing) and time.monotonic() < end and self._turn(frames=False, control=False):
@@ -140,7 +139,7 @@ class _Joint:
             self._send()
         if ready.get(self._stream, 0) & ~select.POLLOUT:
             # Not more than there is of a message, when it is the last one to be read.
-            data = os.read(self._stream, _READ if control else self._rest())
+            data = os.read(self._stream, _READ if control else missing(self._incoming))
             if not data:
                 return False
             self._incoming += data
@@ -151,17 +150,11 @@ class _Joint:
                 return False
             while self._send():
                 pass
-            self._outgoing += HEADER.pack(SYNC, COUNT.size) + mark
+            self._outgoing += message(SYNC, mark)
         if self._outgoing:
             with suppress(BlockingIOError):
                 del self._outgoing[: os.write(self._stream, self._outgoing)]
         return True
-
-    def _rest(self) -> int:
-        """Return how many bytes the message that has begun lacks, at least."""
-        if len(self._incoming) < HEADER.size:
-            return HEADER.size - len(self._incoming)
-        return int(HEADER.unpack_from(self._incoming)[1]) + HEADER.size - len(self._incoming)
 
     def _send(self) -> bool:
         """Take a burst of the tap's frames; returns whether there may be more."""
@@ -170,23 +163,15 @@ class _Joint:
                 frame = os.read(self._tap, _LONGEST)
             except BlockingIOError:
                 return False
-            self._outgoing += HEADER.pack(FRAME, len(frame)) + frame
+            self._outgoing += message(FRAME, frame)
         return True
 
     def _take(self) -> None:
-        at = 0
-        while at + HEADER.size <= len(self._incoming):
-            kind, length = HEADER.unpack_from(self._incoming, at)
-            end = at + HEADER.size + length
-            if end > len(self._incoming):
-                break
-            contents = bytes(self._incoming[at + HEADER.size : end])
-            at = end
+        for kind, contents in take(self._incoming):
             if kind == FRAME:
                 self._deliver(contents)
             elif kind == SYNC and contents[: COUNT.size] != COUNT.pack(0):
                 os.write(self._control, contents)
-        del self._incoming[:at]
 
     def _deliver(self, frame: bytes) -> None:
         while True:
