@@ -4,6 +4,9 @@
 By destination: ``check`` (what the machine has, or text for its standard error), ``keeper`` and ``far`` (what these print first),
 ``late`` (that they print it when they are asked to end, with what comes then), ``returned`` (what is not as it was at the end).
 What the machines are asked to run is appended to the file ``ran``.
+
+It behaves as ssh does for a user whose configuration is meant for a terminal: the connection goes into the background, sessions get a
+terminal and a command of their own, and a forwarding takes a port that is in use.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import os
 import signal
 import struct
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +37,30 @@ def lend(answer: dict[str, Any], *, framed: bool) -> None:
     os.write(1, first * late + written({"event": "returned", "failures": answer.get("returned", [])}))
 
 
+def check_options(words: list[str]) -> str | None:
+    """Return how ssh fails under such a configuration; None where the options prevent it."""
+    options = dict(word.split("=", 1) for flag, word in pairwise(words) if flag == "-o")
+    if words[:2] == ["-F", "none"]:
+        return None
+    if "-O" in words or options.get("ClearAllForwardings") != "yes":
+        return "bind [127.0.0.1]:8080: Address already in use"
+    if options.get("RemoteCommand") != "none":
+        return "Cannot execute command-line and remote command."
+    if options.get("RequestTTY") != "no":
+        return "the input line is longer than a terminal takes"
+    if any(options.get(name) != "no" for name in ("ForwardAgent", "ForwardX11", "PermitLocalCommand")):
+        return "X11 forwarding request failed"
+    if "-N" in words and options.get("ControlPersist") != "no" and os.fork():
+        os._exit(0)
+    return None
+
+
 def main() -> int:
     words = sys.argv[1:]
+    failure = check_options(words)
+    if failure is not None:
+        sys.stderr.write(failure + "\n")
+        return 255
     told = json.loads(os.environ["FAKE_SSH"])
     control = next(word.partition("=")[2] for word in words if word.startswith("ControlPath="))
     where = next(word for word in words if "@" in word)

@@ -11,6 +11,7 @@ import shlex
 import shutil
 import subprocess
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -23,6 +24,16 @@ CONNECT_TIMEOUT = 30.0
 COMMAND_TIMEOUT = 120.0
 _ALIVE_INTERVAL, _ALIVE_COUNT = 5, 6
 """Seconds between two questions whether the machine is still there, and how many may stay unanswered."""
+_ALWAYS = {
+    "BatchMode": "yes",  # nobody could answer a question in the middle of a run
+    "RequestTTY": "no",
+    "RemoteCommand": "none",
+    "PermitLocalCommand": "no",
+    "ForwardAgent": "no",
+    "ForwardX11": "no",
+    "ClearAllForwardings": "yes",
+}
+"""What holds whatever the user's configuration says: it may be meant for a terminal."""
 _DESTINATION = re.compile(
     r"(?:(?P<user>\w[\w.-]*)@)?(?:\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<host>\w[\w.-]*))(?::(?P<port>\d{1,5}))?"
 )
@@ -44,6 +55,10 @@ def destination(text: str, option: str) -> list[str]:
     host = match["v6"] or match["host"]
     port = ["-p", match["port"]] if match["port"] else []
     return [*port, f"{match['user']}@{host}" if match["user"] else host]
+
+
+def _options(options: Mapping[str, str]) -> list[str]:
+    return [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
 
 
 class OpenSsh:
@@ -78,16 +93,19 @@ class OpenSsh:
         program = shutil.which("ssh")
         if program is None:
             raise InfrastructureError(f"{option} {name}: expected the program ssh, found none; install openssh-client")
-        # No questions: nobody could answer one in the middle of a run.
-        self._argv = [program, *(["-F", str(config)] if config else []), "-o", "BatchMode=yes"]
-        self._argv += ["-o", f"ControlPath={folder / 'ssh'}"]
+        self._program = program
+        self._path = folder / "ssh"
+        self._argv = [program, *(["-F", str(config)] if config else []), *_options(_ALWAYS)]
+        self._argv += _options({"ControlPath": str(self._path)})
         options = {
             "ControlMaster": "yes",
+            "ControlPersist": "no",  # else it goes into the background, and would outlive the run
             "ConnectTimeout": f"{CONNECT_TIMEOUT:.0f}",
             "ServerAliveInterval": str(_ALIVE_INTERVAL),
             "ServerAliveCountMax": str(_ALIVE_COUNT),
         }
-        argv = [*self._argv, "-N", *(word for key, value in options.items() for word in ("-o", f"{key}={value}"))]
+        argv = [*self._argv, "-N", *_options(options)]
+        self._argv += _options({"ControlMaster": "no"})
         self._where = where
         self._log = folder / "ssh.log"
         with self._log.open("ab") as log:
@@ -100,7 +118,7 @@ class OpenSsh:
                 preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, nothing that a thread could hold
             )
         end = time.monotonic() + CONNECT_TIMEOUT + 5
-        while not (folder / "ssh").exists():
+        while not self._path.exists():
             if self._process.poll() is not None or time.monotonic() > end:
                 reason = self.gone() or f"no connection within {CONNECT_TIMEOUT:.0f} s"
                 self.close()
@@ -115,7 +133,9 @@ class OpenSsh:
         Raises:
             InfrastructureError: it cannot.
         """
-        argv = [*self._argv, "-O", "forward", "-o", "StreamLocalBindUnlink=yes", "-L", f"{here}:{there}", *self._where]
+        # No configuration: the forwardings that the user has there would be asked for as well.
+        options = _options({"ControlPath": str(self._path), "StreamLocalBindUnlink": "yes"})
+        argv = [self._program, "-F", "none", *options, "-O", "forward", "-L", f"{here}:{there}", *self._where]
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if done.returncode:
             raise InfrastructureError(f"{self.name}: expected ssh to forward a socket, found: {done.stderr.strip()}")
