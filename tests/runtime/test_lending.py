@@ -25,8 +25,8 @@ FIT = {
     "ipv6": True,
     "folder": "/run",
 }
-DEVICE = {"ifname": "eth1", "driver": "ixgbe"}
-DUT = {"check": FIT, "keeper": {"event": "ready", "device": DEVICE, "release": "6.12.1", "cpus": 8}}
+DEVICE = {"ifname": "eth1", "driver": "ixgbe", "module": "ixgbe"}
+DUT: dict[str, Any] = {"check": FIT, "keeper": {"event": "ready", "device": DEVICE, "release": "6.12.1", "cpus": 8}}
 FAR = {"check": FIT, "far": {"event": "ready", "ifname": "eth3", "mtu": 9600}}
 
 Lend = Callable[..., Lending]
@@ -149,6 +149,20 @@ def test_a_machine_that_does_not_lend(lend: Lend, dut: dict[str, Any], message: 
     with pytest.raises(InfrastructureError, match=message) as found:
         lend(dut)
     assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("ready", "message"),
+    [
+        ({"release": "../../etc"}, r"--dut root@dut: expected the name of its kernel release, found '\.\./\.\./etc'"),
+        ({"device": {**DEVICE, "driver": "a/b"}}, "expected the name of its driver, found 'a/b'"),
+        ({"device": {**DEVICE, "module": ""}}, "expected the name of its module, found ''"),
+        ({"device": {**DEVICE, "ifname": "e\n1"}}, r"expected the name of its interface, found 'e\\n1'"),
+    ],
+)
+def test_names_that_would_lead_out_of_a_folder(lend: Lend, ready: dict[str, Any], message: str) -> None:
+    with pytest.raises(LendingError, match=message):
+        lend({**DUT, "keeper": {**DUT["keeper"], **ready}})
 
 
 def test_a_far_end_that_does_not_lend_leaves_the_machine_alone(lend: Lend, ran: Path) -> None:

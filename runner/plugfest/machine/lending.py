@@ -31,6 +31,8 @@ READY_TIMEOUT = 240.0
 """Seconds for a keeper or a far end to have its interface."""
 RETURN_TIMEOUT = 240.0
 """Seconds for it to be given back: drivers take tens of seconds for a reset, and the carrier is waited for."""
+_PLAIN = re.compile(r"\w[\w.+~-]*", re.ASCII)
+"""What names of a machine are like that become part of paths here."""
 _NAME = re.compile(r"[^\s/:]{1,15}")
 
 
@@ -184,6 +186,14 @@ class Lending:
         self.device: dict[str, Any] = ready["device"]
         self.release: str = ready["release"]
         self.cpus: int = ready["cpus"]
+        for what, name in {
+            "kernel release": self.release,
+            "driver": self.device["driver"],
+            "module": self.device["module"],
+            "interface": self.device["ifname"],
+        }.items():
+            if not _PLAIN.fullmatch(name):
+                raise LendingError(f"--dut {self._ends.dut}: expected the name of its {what}, found {name!r}")
 
     @property
     def stream(self) -> int:
