@@ -6,10 +6,12 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import click
 import pytest
 from command import run
 from plugfest.cli import dut
 from plugfest.cli.dut import DutOptions, ends, read_config
+from plugfest.cli.run import run as command
 from plugfest.errors import UsageError
 from plugfest.machine.lending import Endpoints
 
@@ -92,31 +94,61 @@ def test_a_file_that_is_not_there_or_no_text(folder: Path) -> None:
         read_config(folder / "net.config")
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("--guests", "2"),
-        ("--falsify",),
-        ("--fault", "rx.frame.dropped"),
-        ("--profile", "kr"),
-        ("--module", "ixgbe.ko"),
-        ("--kernel", "trixie"),
-        ("--accel", "kvm"),
-        ("--patch", "fix.mbox"),
-        ("--keep",),
-        ("--repeat", "3"),
-        ("--dry-run",),
-    ],
-)
-def test_what_belongs_to_guests(capfd: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
-    done = run(capfd, "run", "--dut", "root@dut", "--ifname", "eth1", *arguments)
+VALUES = {
+    "--accel": "kvm",
+    "--kernel": "trixie",
+    "--fault": "rx.frame.dropped",
+    "--profile": "kr",
+    "--module": "ixgbe.ko",
+    "--patch": "fix.mbox",
+    "--qemu": "",
+    "--memory": "2048",
+    "--build-memory": "2048",
+    "--ssh-config": "net.config",
+}
+"""Where a number is none."""
+
+
+def given(parameter: str, option: str) -> list[str]:
+    """An option as a user gives it, with a value that it takes."""
+    (declared,) = [each for each in command.params if each.name == parameter]
+    assert option in declared.opts
+    assert isinstance(declared, click.Option)
+    return [option] if declared.is_flag else [option, VALUES.get(option, "3")]
+
+
+@pytest.mark.parametrize(("parameter", "option"), dut.OF_GUESTS.items())
+def test_what_belongs_to_guests(capfd: pytest.CaptureFixture[str], folder: Path, parameter: str, option: str) -> None:
+    words = [word or str(folder) for word in given(parameter, option)]
+    done = run(capfd, "run", "--dut", "root@dut", "--ifname", "eth1", *words)
     assert done.status == 2
-    assert done.line.startswith(f"{arguments[0]} with --dut: expected one of them")
+    assert done.line.startswith(f"{option} with --dut: expected one of them")
 
 
-@pytest.mark.parametrize("option", ["--ifname", "--remote", "--remote-ifname"])
-def test_what_belongs_to_a_real_machine(capfd: pytest.CaptureFixture[str], option: str) -> None:
-    done = run(capfd, "run", "ixgbe", option, "eth1")
+def test_every_option_is_for_guests_or_for_all_or_for_a_real_machine() -> None:
+    for_all = {
+        *(
+            "driver",
+            "pytest_arguments",
+            "help",
+            "output",
+            "areas",
+            "slow",
+            "no_confirm",
+            "strict_waits",
+            "strict_known",
+        ),
+        *("shuffle", "cache_dir", "mirror", "dut"),
+    }
+    assert {each.name for each in command.params} - {"help"} == {*dut.OF_GUESTS, *dut.RELATED, *for_all} - {"help"}
+
+
+@pytest.mark.parametrize(("parameter", "option"), dut.RELATED.items())
+def test_what_belongs_to_a_real_machine(
+    capfd: pytest.CaptureFixture[str], folder: Path, parameter: str, option: str
+) -> None:
+    (folder / "net.config").touch()
+    done = run(capfd, "run", "ixgbe", *given(parameter, option))
     assert (done.status, done.line) == (2, f"{option}: expected --dut with it, found none; add --dut root@HOST")
 
 

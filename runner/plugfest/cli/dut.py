@@ -55,10 +55,10 @@ OF_GUESTS = {
     "load": "--load",
     "patches": "--patch",
     "together": "--together",
+    "build_seconds": "--build-seconds",
+    "build_memory": "--build-memory",
 }
 """By parameter, the options that say something of a guest or of a model, of which a run on a real machine has none."""
-RELATED = {"ifname": "--ifname", "remote": "--remote", "remote_ifname": "--remote-ifname", "net_config": "--net-config"}
-
 dut_options = stacked(
     option("--dut", metavar="root@HOST[:PORT]", help="Test a real machine, over SSH, and no guest."),
     option(
@@ -101,6 +101,12 @@ class DutOptions:
     remote_ifname: str | None
     net_config: Path | None
     ssh_config: Path | None
+
+
+RELATED = {
+    field.name: f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(DutOptions) if field.name != "dut"
+}
+"""By parameter, the options that say something of a real machine."""
 
 
 def check_options(context: click.Context, options: DutOptions) -> None:
