@@ -19,6 +19,9 @@ class Agent:
     def __init__(self, hangs: str) -> None:
         self.hangs = hangs
         self.bound = True
+        self.modules = ["virtio_net"]
+        self.others: list[str] = []
+        self.holders: list[str] = []
         self.written: list[str] = []
 
     def call(self, method: str, *, path: str = "", text: str = "") -> object:
@@ -28,11 +31,16 @@ class Agent:
             self.bound = path.endswith("/bind")
             if path.endswith(self.hangs):
                 raise AgentTimeout("files.write: the agent did not answer within 60 s")
+        found = {
+            f"{DEVICE}/net/*": ["eth0"] if self.bound else [],
+            f"{DRIVER}/*/driver": [f"{name}/driver" for name in ["virtio3", *self.others]],
+            "/sys/module/virtio_net/holders/*": self.holders,
+        }
         return {
             "files.resolve": DRIVER if path.endswith("/driver") else DEVICE,
-            "files.exists": self.bound,
-            "files.glob": [f"{DEVICE}/net/eth0"] if self.bound else [],
-            "system.modules": ["virtio_net"],
+            "files.exists": path == DRIVER or self.bound,
+            "files.glob": [f"{path.replace('*/driver', '').rstrip('*')}{name}" for name in found.get(path, [])],
+            "system.modules": self.modules,
             "files.write": None,
         }[method]
 
@@ -61,3 +69,23 @@ def test_nothing_more_is_written_once_the_kernel_has_not_returned(operation: str
     with pytest.raises(AgentTimeout, match=r"files\.write"):
         device.restore()
     assert agent.written == [f"{DRIVER}/{operation}"]
+
+
+def test_a_driver_that_is_built_in_is_bound_again_and_cannot_be_unloaded() -> None:
+    agent = Agent(hangs="nothing")
+    agent.modules = []
+    device = binding(agent)
+    assert device.kept_loaded_by() == "virtio_net is built in"
+    device.unbind()
+    device.restore()
+    assert agent.written == [f"{DRIVER}/unbind", f"{DRIVER}/bind"]
+
+
+def test_what_keeps_a_module_loaded() -> None:
+    agent = Agent(hangs="nothing")
+    device = binding(agent)
+    assert device.kept_loaded_by() is None
+    agent.holders = ["irdma", "bonding"]
+    assert device.kept_loaded_by() == "other modules use virtio_net: bonding, irdma"
+    agent.others = ["virtio0"]
+    assert device.kept_loaded_by() == "the driver has other devices, too: virtio0"

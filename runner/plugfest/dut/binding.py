@@ -84,6 +84,17 @@ class Binding:
         found = {PurePosixPath(path).parent.name for path in paths}
         return sorted(found - {self.name})
 
+    def kept_loaded_by(self) -> str | None:
+        """Return why the driver's module cannot be unloaded, whatever the driver does; None if it can be."""
+        if not self.loaded:
+            return f"{self._module} is built in"
+        others = self.others()
+        if others:
+            return f"the driver has other devices, too: {', '.join(others)}"
+        paths = self._agent.call("files.glob", path=f"/sys/module/{self._module}/holders/*")
+        holders = sorted(PurePosixPath(path).name for path in paths)
+        return f"other modules use {self._module}: {', '.join(holders)}" if holders else None
+
     def unload(self) -> None:
         """Unload the driver's module."""
         self._machine.unload_driver()
@@ -94,8 +105,13 @@ class Binding:
 
     @property
     def loaded(self) -> bool:
-        """Whether the driver's module is there; the kernel writes names of modules with underscores."""
-        return self._machine.driver.module.replace("-", "_") in self._agent.call("system.modules")
+        """Whether the driver's module is there; one that is built in is not."""
+        return self._module in self._agent.call("system.modules")
+
+    @property
+    def _module(self) -> str:
+        """The module's name as the kernel writes it, with underscores."""
+        return self._machine.driver.module.replace("-", "_")
 
     def restore(self) -> None:
         """Have the driver loaded, bound and its interface set up, whatever came before.
@@ -105,7 +121,7 @@ class Binding:
         """
         if self._hung is not None:
             raise self._hung
-        if not self.loaded:
+        if not self.loaded and not self._agent.call("files.exists", path=self.driver):  # it may be built in
             self.load()
         elif not self.bound:
             self.bind()
