@@ -192,7 +192,7 @@ def test_driver_that_finds_no_device(boot: Callable[..., None], monkeypatch: pyt
             Dut(machine)
         assert machine.ssh.run("echo alive").stdout == "alive\n"
 
-    monkeypatch.setattr("plugfest.machine.machine.PROBE_TIMEOUT", 0.3)
+    monkeypatch.setattr(VirtualMachine, "probe_timeout", 0.3)
     monkeypatch.setattr(VirtualMachine, "_load_module", lambda _machine: None)
     boot(work)
 

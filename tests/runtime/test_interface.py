@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from plugfest.deadline import Deadline
-from plugfest.machine import machine as machines
 from plugfest.machine.machine import DriverLoadError
 from plugfest.machine.virtual import VirtualMachine
 
@@ -41,8 +40,8 @@ class Sysfs:
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> VirtualMachine:
-    monkeypatch.setattr(machines, "PROBE_TIMEOUT", 2.0)
-    monkeypatch.setattr(machines, "PROBE_FAILED", 0.05)
+    monkeypatch.setattr(VirtualMachine, "probe_timeout", 2.0)
+    monkeypatch.setattr(VirtualMachine, "probe_failed", 0.05)
     monkeypatch.setattr(VirtualMachine, "agent", property(lambda self: self.sysfs))
     monkeypatch.setattr(VirtualMachine, "deadline", lambda _self, seconds: Deadline.after(seconds))
     made = object.__new__(VirtualMachine)

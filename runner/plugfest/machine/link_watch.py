@@ -42,9 +42,15 @@ class LinkSource(Protocol):
 class LinkWatch:
     """Knows what has become of the link since it last waited for it."""
 
-    def __init__(self, source: LinkSource) -> None:
-        """Wait for nothing yet."""
+    def __init__(self, source: LinkSource, timeout: float = LINK_TIMEOUT) -> None:
+        """Wait for nothing yet.
+
+        Args:
+            source: whose link.
+            timeout: seconds that its driver has for the link.
+        """
         self._source = source
+        self._timeout = timeout
         self._missing = False
         self._reported = 0
         self._by_device: int | None = None
@@ -63,7 +69,7 @@ class LinkWatch:
 
     def _wait(self, *, steady: bool) -> None:
         with suppress(AgentError, AgentTimeout, InfrastructureError):
-            deadline = self._source.deadline(LINK_TIMEOUT)
+            deadline = self._source.deadline(self._timeout)
             link = self._source.wait_for_link(0 if self._missing else deadline.remaining)
             changes = self._source.link_changes()
             if steady and carries_frames(link) and self._has_unreported_changes(link, changes):

@@ -19,17 +19,11 @@ from plugfest.machine.agent import AgentClient, AgentError
 from plugfest.machine.call_log import CallLog
 from plugfest.machine.console import Console, Problem
 from plugfest.machine.interface import CARRIES_FRAMES
-from plugfest.machine.link_watch import LinkWatch
+from plugfest.machine.link_watch import LINK_TIMEOUT, LinkWatch
 from plugfest.machine.model import ModelClient
 from plugfest.machine.remote import Recording, Remote
 from plugfest.machine.ssh import CommandFailed, CommandResult
 from plugfest.requirements.drivers import Driver
-
-PROBE_TIMEOUT = 10.0
-"""Seconds from loading the driver until its netdev exists, on a guest of speed 1."""
-
-PROBE_FAILED = 1.0
-"""Seconds without a driver on the device, on a guest of speed 1, after which it has refused it: while it probes, sysfs shows it."""
 
 _KEEP_ADDRESSES = "/proc/sys/net/ipv6/conf/{}/keep_addr_on_down"
 
@@ -63,8 +57,15 @@ class Machine(ABC):
         load_error: why there is no interface; None if there is one. The machine keeps running, so that tests can gather more.
         seconds: duration of each part of the start, by name.
         calls: what the test does to the machine, the model and the wire.
+        probe_timeout: seconds from loading the driver until its netdev exists, on a guest of speed 1.
+        probe_failed: seconds without a driver on the device, on a guest of speed 1, after which it has refused it: while it probes,
+            sysfs shows it.
+        link_timeout: seconds for the link before a test begins, on a guest of speed 1.
     """
 
+    probe_timeout = 10.0
+    probe_failed = 1.0
+    link_timeout = LINK_TIMEOUT
     remote: Remote
 
     def __init__(self, driver: Driver) -> None:
@@ -72,7 +73,7 @@ class Machine(ABC):
         self.driver = driver
         self.ifname = ""
         self.load_error: DriverLoadError | None = None
-        self.link_watch = LinkWatch(self)
+        self.link_watch = LinkWatch(self, self.link_timeout)
         self.seconds: dict[str, float] = {}
         self.model: ModelClient | None = None
         self.calls = CallLog()
@@ -299,7 +300,7 @@ class Machine(ABC):
 
     def _interface(self, pattern: str) -> str:
         """Wait for the interface of a device, whose folder in sysfs matches a shell pattern; return its name."""
-        deadline, begin = self.deadline(PROBE_TIMEOUT), time.monotonic()
+        deadline, begin = self.deadline(self.probe_timeout), time.monotonic()
         refused: Deadline | None = None
 
         def ended() -> list[str | None]:
@@ -310,7 +311,7 @@ class Machine(ABC):
             if not self._is_unbound(pattern):
                 refused = None
             elif refused is None:
-                refused = self.deadline(PROBE_FAILED)
+                refused = self.deadline(self.probe_failed)
             return [None] if refused is not None and refused.passed else []
 
         found = poll(ended, deadline)
@@ -343,7 +344,7 @@ class Machine(ABC):
         )
 
     def _run_checked(self, command: list[str]) -> None:
-        timeout = scaled(PROBE_TIMEOUT, self.speed)
+        timeout = scaled(self.probe_timeout, self.speed)
         result: dict[str, Any] = self.agent.call("process.run", command=command, timeout=timeout)
         if result["exit_status"] != 0:
             raise DriverLoadError(

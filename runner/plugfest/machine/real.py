@@ -52,6 +52,11 @@ class RealMachine(Machine):
         plan: the plan of the run.
     """
 
+    # Firmware is loaded, cables are trained and negotiate, other ports of the driver are probed before this one.
+    probe_timeout = 60.0
+    probe_failed = 10.0
+    link_timeout = 30.0
+
     def __init__(self, plan: HardwarePlan, *, interposer: Interposer | None = None) -> None:
         """Have the driver bound anew and another agent, and connect to everything; use `boot`.
 
