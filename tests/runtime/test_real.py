@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from plugfest.deadline import Deadline, poll
 from plugfest.errors import InfrastructureError
-from plugfest.machine import real
+from plugfest.machine import one_wire, real
 from plugfest.machine.agent import AgentError, NeedsModelError
 from plugfest.machine.console import Problem
 from plugfest.machine.real import RealMachine
@@ -43,6 +43,7 @@ DEVICE = {
 }
 
 Inside = Callable[[Callable[[], object]], None]
+WithMachine = Callable[[Callable[["RealMachine", "Lent"], object]], None]
 
 
 @dataclasses.dataclass
@@ -103,10 +104,15 @@ def lent(folder: Path) -> Iterator[Lent]:
 
 
 @pytest.fixture
-def with_machine(inside: Inside, tmp_path: Path) -> Callable[[Callable[[RealMachine, Lent], object]], None]:
+def with_machine(
+    inside: Inside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Callable[[RealMachine, Lent], object]], None]:
     """Do something with the machine, in a run's namespaces."""
     if os.geteuid():
         pytest.skip("a network namespace for the far end needs root")
+    monkeypatch.setattr(one_wire, "QUIET", 0.1)
+    monkeypatch.setattr(RealMachine, "link_timeout", 0.5)
+    monkeypatch.setattr(one_wire, "ARRIVAL_TIMEOUT", 1.0)
 
     def run(work: Callable[[RealMachine, Lent], object]) -> None:
         def payload() -> None:
@@ -123,7 +129,7 @@ def with_machine(inside: Inside, tmp_path: Path) -> Callable[[Callable[[RealMach
     return run
 
 
-def test_agent_wire_and_log(with_machine: Callable[..., None]) -> None:
+def test_agent_wire_and_log(with_machine: WithMachine) -> None:
     def work(machine: RealMachine, made: Lent) -> None:
         assert machine.load_error is None
         assert (machine.ifname, machine.mac, machine.alive()) == ("eth9", DEVICE["address"], True)
@@ -156,9 +162,26 @@ def test_agent_wire_and_log(with_machine: Callable[..., None]) -> None:
     with_machine(work)
 
 
-def test_a_machine_that_does_not_answer_any_more(
-    with_machine: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ends_that_are_not_on_one_wire(with_machine: WithMachine) -> None:
+    def work(machine: RealMachine, made: Lent) -> None:
+        assert machine.agent.call("handle.count") == 0, "what showed the wire is closed"
+        machine.close()
+        netns = f"--net=/proc/{made.keeper.pid}/ns/net"
+        subprocess.run(["nsenter", netns, "ip", "link", "set", "far", "down"], check=True)
+        again = real.boot(made.plan)
+        assert again.load_error is None, "it has been shown before: now it is for the tests to judge"
+        again.close()
+        (made.plan.scratch / "one-wire").unlink()
+        with pytest.raises(
+            InfrastructureError,
+            match=r"root@dut eth9 and root@peer far: expected both ends on one wire, .* none at the far end;",
+        ):
+            real.boot(made.plan)
+
+    with_machine(work)
+
+
+def test_a_machine_that_does_not_answer_any_more(with_machine: WithMachine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(real, "HEARTBEAT", 0.1)
 
     def work(machine: RealMachine, made: Lent) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from plugfest.errors import InfrastructureError
 from plugfest.faults import Interposer
+from plugfest.machine import one_wire
 from plugfest.machine.agent import AgentClient, AgentError, AgentTimeout, NeedsModelError
 from plugfest.machine.call_count import CallCount
 from plugfest.machine.call_log import CallLog
@@ -43,6 +44,8 @@ KEEPER_TIMEOUT = 60.0
 REFRESH_TIMEOUT = 300.0
 """Seconds for the driver to be unbound and bound, and for another agent: firmware may be loaded meanwhile."""
 _SPEED_RUNS = 5
+_ONE_WIRE = "one-wire"
+"""File in the run's folder: the two ends have been found to be on one wire."""
 
 
 class RealMachine(Machine):
@@ -315,10 +318,23 @@ def boot(plan: HardwarePlan, *, interposer: Interposer | None = None) -> RealMac
         interposer: what the clients of agent and wire consult; None where the run falsifies nothing.
 
     Raises:
-        InfrastructureError: the machine does not answer, or the agent does not start. A driver that creates no netdev is not such an
-            error: see `Machine.load_error`.
+        InfrastructureError: the machine does not answer, the agent does not start, or the far end is not at the other end of its wire.
+            A driver that creates no netdev is not such an error: see `Machine.load_error`.
     """
     machine = RealMachine(plan, interposer=interposer)
-    if machine.load_error is None:
-        machine.link_watch.wait()
+    if machine.load_error is not None:
+        return machine
+    machine.link_watch.wait()
+    # Once a run: when it has been shown, the tests judge a driver that passes no frame.
+    shown = plan.scratch / _ONE_WIRE
+    if not shown.exists():
+        try:
+            one_wire.check(machine, f"{plan.dut} {machine.ifname} and {plan.remote}")
+        except (AgentError, AgentTimeout) as error:
+            machine.close()
+            raise InfrastructureError(f"{plan.dut}: expected frames on the wire, found: {error}") from error
+        except BaseException:
+            machine.close()
+            raise
+        shown.touch()
     return machine
