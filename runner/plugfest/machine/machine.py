@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from plugfest.deadline import Deadline, poll, scaled
 from plugfest.errors import InfrastructureError
 from plugfest.machine import tap as taps
-from plugfest.machine.agent import AgentClient, AgentError
+from plugfest.machine.agent import AgentClient, AgentError, KernelLacksError
 from plugfest.machine.call_log import CallLog
 from plugfest.machine.console import Console, Problem
 from plugfest.machine.interface import CARRIES_FRAMES
@@ -25,6 +25,16 @@ from plugfest.machine.remote import Recording, Remote
 from plugfest.machine.ssh import CommandFailed, CommandResult
 from plugfest.requirements.drivers import Driver
 
+_DECOMPRESSORS = {".gz": "gzip", ".xz": "xz", ".zst": "zstd"}
+"""By suffix of a module's file (CONFIG_MODULE_COMPRESS_*)."""
+_NO_PROGRAM = 127
+_SEARCH = f"""
+command -v "$1" > /dev/null || exit {_NO_PROGRAM}
+program=$1 file=$2
+shift 2
+{{ "$program" -dcq -- "$file" || echo "$program failed" >&2; }} | "$@"
+"""
+"""What follows program and file, searches the module, all of which it must read: a pipe has the exit status of its last command alone."""
 _KEEP_ADDRESSES = "/proc/sys/net/ipv6/conf/{}/keep_addr_on_down"
 
 
@@ -231,17 +241,26 @@ class Machine(ABC):
         """Return whether the module of the driver under test refers to a function of the kernel; None for a built-in driver.
 
         Raises:
+            KernelLacksError: the module is compressed, and the machine has no program for that.
             InfrastructureError: the module's file cannot be searched.
         """
         file = self._module_path()
         if not self.agent.call("files.exists", path=file):
             return None
-        if not file.endswith(".ko"):
+        suffix = Path(file).suffix
+        program = _DECOMPRESSORS.get(suffix)
+        if program is None and suffix != ".ko":
             raise InfrastructureError(
-                f"{file}: expected an uncompressed module (.ko), found another file; decompress it"
+                f"{file}: expected a module (.ko, or one compressed by {', '.join(_DECOMPRESSORS.values())}), found another file"
             )
-        found = self.agent.call("process.run", command=["grep", "-qw", function, file])
-        if found["exit_status"] not in (0, 1):
+        search = ["grep", "-acw", "--", function]
+        command = [*search, file] if program is None else ["sh", "-c", _SEARCH, "sh", program, file, *search]
+        found = self.agent.call("process.run", command=command)
+        if found["exit_status"] == _NO_PROGRAM:
+            raise KernelLacksError(
+                "a sign of what a compressed driver claims", f"there is no {program} on the machine to read {file}"
+            )
+        if found["exit_status"] not in (0, 1) or found["stderr"]:
             raise InfrastructureError(f"{file}: expected grep to search it, found: {found['stderr'].strip()}")
         return bool(found["exit_status"] == 0)
 
