@@ -222,7 +222,7 @@ class FakeMachine:
         self.console.lines += self.pending_lines
         self.pending_lines.clear()
 
-    def worn(self, problems: Sequence[Problem]) -> str | None:
+    def unusable(self, problems: Sequence[Problem]) -> str | None:
         return None
 
     def clear_warn_once(self) -> None:

@@ -263,7 +263,7 @@ def test_second(guest):
 
 
 WORN = """
-fakes.FakeMachine.worn = lambda self, problems: next((f"beyond use: {each.title}; reboot it" for each in problems if each.fatal), None)
+fakes.FakeMachine.unusable = lambda self, problems: next((f"beyond use: {each.title}; reboot it" for each in problems if each.fatal), None)
 """
 
 

@@ -142,8 +142,8 @@ def test_agent_wire_and_log(with_machine: WithMachine) -> None:
         machine.synchronize()
         assert "plugfest: test_real" in machine.console.text_since(mark)
         fatal = Problem("oops", "Oops: 0002", "", fatal=True, line=0)
-        assert machine.worn([dataclasses.replace(fatal, fatal=False)]) is None
-        assert machine.worn([fatal]) == (
+        assert machine.unusable([dataclasses.replace(fatal, fatal=False)]) is None
+        assert machine.unusable([fatal]) == (
             "root@dut: its kernel is beyond use (Oops: 0002); reboot the machine, and run again"
         )
         for lacking in (machine.plug_second, machine.reboot, lambda: machine.set_link(up=False)):
@@ -187,7 +187,7 @@ def test_a_machine_that_does_not_answer_any_more(with_machine: WithMachine, monk
     def work(machine: RealMachine, made: Lent) -> None:
         made.keeper.kill()
         assert poll(lambda: not machine.alive(), Deadline.after(20))
-        found = machine.worn([])
+        found = machine.unusable([])
         assert found is not None
         assert found.startswith(("root@dut does not answer any more", "the connection to root@dut ended"))
         with pytest.raises((InfrastructureError, AgentError)):

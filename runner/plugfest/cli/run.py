@@ -148,9 +148,9 @@ def run(
 
     Arguments after -- go to pytest: plugfest run ixgbe -- -k xdp -x
     """
-    real = DutOptions(**{field.name: rest.pop(field.name) for field in dataclasses.fields(DutOptions)})
-    check_options(context, real)
-    if real.dut is None and driver is None:
+    machine_options = DutOptions(**{field.name: rest.pop(field.name) for field in dataclasses.fields(DutOptions)})
+    check_options(context, machine_options)
+    if machine_options.dut is None and driver is None:
         raise click.UsageError("Missing argument 'DRIVER', or --dut", context)
     if keep and falsify:
         raise UsageError("--keep with --falsify: expected one of them; a fault leaves no guest that could be kept")
@@ -161,9 +161,9 @@ def run(
     if together and not patches:
         raise UsageError("--together: expected --patch with it, found none; add the series")
     seed, loaded = _seed(shuffle), _loaded_runs(load, count)
-    if real.dut is not None:
+    if machine_options.dut is not None:
         return _on_real_machine(
-            real,
+            machine_options,
             driver,
             pytest_arguments,
             output=_absolute(output),
@@ -229,7 +229,7 @@ def run(
 
 
 def _on_real_machine(
-    real: DutOptions,
+    machine_options: DutOptions,
     driver: str | None,
     pytest_arguments: tuple[str, ...],
     *,
@@ -243,7 +243,7 @@ def _on_real_machine(
     suite.check_selection(arguments, pytest_arguments, cache=settings(cache_dir, mirror, None).cache)
     console = terminal()
     return run_on_dut(
-        real,
+        machine_options,
         driver,
         arguments,
         pytest_arguments,

@@ -128,7 +128,7 @@ class Machine(ABC):
     def alive(self) -> bool:
         """Whether the machine, and all that it needs, is running."""
 
-    def worn(self, problems: Sequence[Problem]) -> str | None:  # noqa: ARG002 - what a real machine goes by
+    def unusable(self, problems: Sequence[Problem]) -> str | None:  # noqa: ARG002 - what a real machine goes by
         """Return why no other machine can follow this one; None where one can.
 
         Args:

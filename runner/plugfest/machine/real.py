@@ -207,7 +207,7 @@ class RealMachine(Machine):
         """Whether the machine can be reached."""
         return self.gone() is None
 
-    def worn(self, problems: Sequence[Problem]) -> str | None:
+    def unusable(self, problems: Sequence[Problem]) -> str | None:
         """Return why no test can run on this machine any more; None while one can."""
         gone = self.gone()
         if gone is not None:

@@ -63,7 +63,7 @@ class GuestManager:
         self._mark = 0
         self._reason = "the first one"
         self._described = False
-        self._worn: str | None = None
+        self._unusable: str | None = None
         if self.kept is not None:
             self._keep(self.kept)
 
@@ -81,8 +81,8 @@ class GuestManager:
             BootError: it did not boot.
         """
         if self._machine is None:
-            if self._worn is not None:
-                raise BootError(InfrastructureError(self._worn))
+            if self._unusable is not None:
+                raise BootError(InfrastructureError(self._unusable))
             begin = time.monotonic()
             try:
                 booted: Machine = self._config.hook.pytest_plugfest_boot(
@@ -124,11 +124,11 @@ class GuestManager:
         return self._machine
 
     @property
-    def worn(self) -> str | None:
+    def unusable(self) -> str | None:
         """Why no other machine can follow this one; None where one can, as a guest can follow any other."""
-        if self._worn is None and self._machine is not None:
-            return self._machine.worn(self.problems())
-        return self._worn
+        if self._unusable is None and self._machine is not None:
+            return self._machine.unusable(self.problems())
+        return self._unusable
 
     def drain_console(self) -> None:
         """Wait until the console has received all that the kernel logged, so that a test is blamed only for its own problems.
@@ -158,7 +158,7 @@ class GuestManager:
 
     def replace(self, reason: str) -> None:
         """Close the guest; the next test gets a fresh one."""
-        self._worn = self.worn
+        self._unusable = self.unusable
         machine, self._machine = self._machine, None
         self._reason, self.used = reason, False
         if self.interposer is not None:

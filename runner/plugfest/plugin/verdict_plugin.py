@@ -134,7 +134,7 @@ class VerdictPlugin:
         first = self._attempt(item, nextitem, 1)
         if self._interrupted or not (self._confirms and first.is_against_the_driver):
             return [first]
-        if self._guest_manager.worn is not None:  # a real machine beyond use: what the one attempt found stands
+        if self._guest_manager.unusable is not None:  # a real machine beyond use: what the one attempt found stands
             return [first]
         self._journal.write("unconfirmed", durable=True, **self._identity(item), **first.describe())
         found = first.judgement
