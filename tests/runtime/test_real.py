@@ -7,7 +7,6 @@ import dataclasses
 import json
 import os
 import socket
-import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from plugfest.errors import InfrastructureError
 from plugfest.machine import one_wire, real
 from plugfest.machine.agent import AgentError, NeedsModelError
 from plugfest.machine.console import Problem
+from plugfest.machine.events import MessageEvents
 from plugfest.machine.real import RealMachine
 from plugfest.run import plan as plans
 from plugfest.run.plan import HardwarePlan
@@ -77,8 +77,8 @@ def lent(folder: Path) -> Iterator[Lent]:
             stdin=theirs,
             stdout=theirs,
         )
-    _, length = struct.unpack(">BI", ours.recv(5, socket.MSG_WAITALL))
-    mtu = json.loads(ours.recv(length, socket.MSG_WAITALL))["mtu"]
+    prepared = MessageEvents(ours).next(20)
+    assert prepared is not None
     try:
         yield Lent(
             HardwarePlan(
@@ -87,7 +87,7 @@ def lent(folder: Path) -> Iterator[Lent]:
                 scratch=folder / "run",
                 dut="root@dut",
                 remote="root@peer far",
-                remote_mtu=mtu,
+                remote_mtu=prepared["mtu"],
                 sockets=sockets,
                 stream=ours.fileno(),
                 kernel_release=os.uname().release,

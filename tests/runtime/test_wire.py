@@ -6,9 +6,9 @@ from __future__ import annotations
 import json
 import os
 import socket
-import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,27 +18,23 @@ from typing import Any
 import pytest
 from plugfest.errors import InfrastructureError
 from plugfest.machine.agent import NeedsModelError
+from plugfest.machine.events import MessageEvents
 from plugfest.machine.far_end import FarEnd
+from plugfest.machine.messages import FRAME, HEADER, SYNC, MessageReader, message
 from plugfest.machine.remote import Capture
 from plugfest.machine.tap import Tap
 from plugfest.machine.wire import Wire
 
 RECIPES = Path(__file__).parents[2] / "guest-images"
-HEADER = struct.Struct(">BI")
 HEAD = bytes.fromhex("027066000001 0270660000fe 88b5")
 FRAMES = [HEAD + bytes([number & 0xFF]) * (46 + number % 1400) for number in range(3000)]
 
 Inside = Callable[[Callable[[], object]], None]
 
 
-def event(stream: socket.socket) -> dict[str, Any]:
-    """The next message of the far end, which must be an event; what frames come before it are dropped."""
-    while True:
-        kind, length = HEADER.unpack(stream.recv(HEADER.size, socket.MSG_WAITALL))
-        contents = stream.recv(length, socket.MSG_WAITALL)
-        if kind == 2:
-            found: dict[str, Any] = json.loads(contents)
-            return found
+def event(stream: socket.socket) -> dict[str, Any] | None:
+    """The next event of the far end; what frames come before it are dropped."""
+    return MessageEvents(stream).next(20)
 
 
 @dataclass
@@ -71,6 +67,7 @@ def joined(ifname: str = "left") -> Iterator[Joined]:
     wire: Wire | None = None
     try:
         ready = event(ours)
+        assert ready is not None
         assert ready["event"] == "ready", ready
         wire = Wire(tap.name, ours.fileno())
         yield Joined(FarEnd(tap, wire, ready["mtu"], "the far end"), ours, process)
@@ -164,12 +161,11 @@ def test_an_interface_that_another_host_lends() -> None:
         )
     with ours:
         assert event(ours) == {"event": "ready", "ifname": "eth9", "mtu": 16000}
-        ours.sendall(HEADER.pack(0, len(FRAMES[0])) + FRAMES[0] + HEADER.pack(1, 4) + b"mark")
-        kind, length = HEADER.unpack(ours.recv(HEADER.size, socket.MSG_WAITALL))
-        while kind == 0:  # of the other end's own stack
-            ours.recv(length, socket.MSG_WAITALL)
-            kind, length = HEADER.unpack(ours.recv(HEADER.size, socket.MSG_WAITALL))
-        assert (kind, ours.recv(length, socket.MSG_WAITALL)) == (1, b"mark" + bytes(4))
+        ours.sendall(message(FRAME, FRAMES[0]) + message(SYNC, b"mark"))
+        messages = MessageReader(ours)
+        while (found := messages.next(time.monotonic() + 20)) is not None and found[0] == FRAME:
+            pass  # of the other end's own stack
+        assert found == (SYNC, b"mark" + bytes(4))
         ours.shutdown(socket.SHUT_WR)
         assert event(ours) == {"event": "returned", "failures": []}
     assert process.wait(10) == 0
