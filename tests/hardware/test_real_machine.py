@@ -30,6 +30,7 @@ VERDICTS = {
     "LINK-CARRIER-01": {"skip"},
     "OFFLOAD-TSO-01": {"pass"},
     "XDP-BASIC-01": {"pass"},
+    "XDP-XSK-01": {"pass"},
     "XDP-XSK-03": {"pass"},
     "XDP-XSK-04": {"pass"},
 }
