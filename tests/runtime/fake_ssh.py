@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A stand-in for ssh: a connection that is a file, and machines that answer as the JSON in the environment variable FAKE_SSH says.
 
-By destination: ``check`` (what the machine has, or text for its standard error), ``keeper`` and ``far`` (what these print first),
+By destination: ``check`` (what the machine has, or text for its standard error), ``prints`` (what its shell prints by itself),
+``keeper`` and ``far`` (what these print first),
 ``late`` (that they print it when they are asked to end, with what comes then), ``returned`` (what is not as it was at the end).
 What the machines are asked to run is appended to the file ``ran``.
 
@@ -80,7 +81,7 @@ def main() -> int:
         if isinstance(answer["check"], str):
             sys.stderr.write(answer["check"] + "\n")
             return 127
-        sys.stdout.write(json.dumps(answer["check"]))
+        sys.stdout.write(answer.get("prints", "") + json.dumps(answer["check"]))
     elif "tarfile" in command:
         return 0 if sys.stdin.buffer.read() == b"the archive" else 1
     return 0

@@ -126,6 +126,10 @@ def test_what_a_refusal_leaves_is_said_once(wanted: Lend, archive: Path) -> None
             {"check": "bash: python3: command not found"},
             r"root@dut: expected python3 \(3\.10 or later\), found: bash: python3: command",
         ),
+        (
+            {"check": FIT, "prints": "Welcome!\nNo mail.\n"},
+            "root@dut: expected a shell that prints nothing by itself, found: 'Welcome!'; let",
+        ),
         ({"check": {**FIT, "python": [3, 9, 2]}}, r"root@dut: expected python3 3\.10 or later, found 3\.9\.2"),
         ({"check": {**FIT, "ipv6": False}}, "root@dut: expected a kernel with IPv6, found none"),
         (

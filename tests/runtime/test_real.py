@@ -112,7 +112,8 @@ def with_machine(
         pytest.skip("a network namespace for the far end needs root")
     monkeypatch.setattr(one_wire, "QUIET", 0.1)
     monkeypatch.setattr(RealMachine, "link_timeout", 0.5)
-    monkeypatch.setattr(one_wire, "ARRIVAL_TIMEOUT", 1.0)
+    monkeypatch.setattr(one_wire, "ARRIVAL_TIMEOUT", 0.5)
+    monkeypatch.setattr(one_wire, "_AGAIN", 0.1)
 
     def run(work: Callable[[RealMachine, Lent], object]) -> None:
         def payload() -> None:

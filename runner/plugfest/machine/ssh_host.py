@@ -56,7 +56,13 @@ class SshHost:
         if done.returncode:
             last = (done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"])[-1]
             raise LendingError(f"{name}: expected python3 ({wanted} or later), found: {last}; install it there")
-        found = json.loads(done.stdout)
+        *others, answer = done.stdout.decode(errors="replace").splitlines() or [""]
+        if others or not answer.startswith("{"):
+            raise LendingError(
+                f"{name}: expected a shell that prints nothing by itself, found: {(others or [answer])[0]!r}; "
+                "let its profile print in a terminal only"
+            )
+        found = json.loads(answer)
         if found["system"] != "Linux" or found["machine"] != "x86_64":
             raise LendingError(
                 f"{name}: expected Linux on x86_64, found {found['system']} on {found['machine']}; use another machine"
