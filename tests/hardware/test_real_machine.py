@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from machine_stand_in import StandIn, stand_in
 from plugfest.deadline import Deadline, poll
+from plugfest.errors import InfrastructureError
 from plugfest.machine.acceleration import choose
 from plugfest.provision.kernel import ensure_kernel
 from plugfest.provision.root import ensure_root
@@ -148,3 +150,19 @@ def test_an_interface_that_it_does_not_lend(machine: StandIn, ifname: str, messa
     assert done.returncode == 3
     (line,) = done.stderr.strip().splitlines()
     assert message in line
+
+
+def test_a_machine_that_crashes_ends_the_run_and_loses_no_result(machine: StandIn, tmp_path: Path) -> None:
+    """The last test: nothing is left of the machine."""
+    run = start(machine, tmp_path / "out", "--area", "smoke")
+    journal = tmp_path / "out" / "journal.jsonl"
+    assert poll(lambda: journal.exists() and journal.read_text().count('"event": "result"') > 2, Deadline.after(120))
+    with suppress(InfrastructureError):
+        machine.guest.ssh.run("echo c > /proc/sysrq-trigger", check=False, timeout=5)
+    printed, _ = run.communicate(timeout=240)
+    assert run.returncode == 3, printed
+    assert f"not restored: {machine.dut} eth0: expected it to be given back as it was" in printed.replace("\n", " ")
+    found = report(tmp_path / "out")
+    assert found["summary"]["pass"] > 1
+    assert found["summary"]["miss"] > 1
+    assert not found["run"]["complete"]
