@@ -249,6 +249,12 @@ def _fec(ifname: str) -> Any:
     return {name: found[name] for name in ("modes", "auto") if name in found} or None
 
 
+def _set_fec(ifname: str, wanted: Any) -> None:
+    bits = [{"name": name, "value": True} for name in wanted.get("modes", ())]
+    modes = {"nomask": True, "bits": {"bit": bits}}
+    ethtool.set(ifname, "fec", {"modes": modes, "auto": wanted.get("auto", 0)})
+
+
 def _eee(ifname: str) -> Any:
     found = ethtool.get(ifname, "eee")
     return {name: found[name] for name in EEE if name in found}
@@ -360,7 +366,7 @@ SETTINGS: dict[str, tuple[Callable[[str], Any], Callable[[str, Any], None] | Non
     "coalescing": (_coalesce, _set_coalesce),
     "pause": _counts("pause"),
     "link modes": (_link_modes, _set_link_modes),
-    "FEC": (_fec, lambda ifname, wanted: ethtool.set(ifname, "fec", {"auto": wanted.get("auto", 0)})),
+    "FEC": (_fec, _set_fec),
     "RSS": (_rss, _set_rss),
     "hashed fields": (_hash_fields, _set_hash_fields),
     "flow rules": (_rules, _set_rules),
