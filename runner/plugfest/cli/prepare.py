@@ -15,6 +15,7 @@ from plugfest.choice import advice
 from plugfest.errors import UsageError
 from plugfest.faults import is_models, of_models
 from plugfest.machine import acceleration
+from plugfest.provision.artifact import GuestRoot
 from plugfest.provision.debian import mirror
 from plugfest.provision.kernel import check_kernel, ensure_kernel
 from plugfest.provision.modules import NEEDED_TO_BOOT, base_name, module_info
@@ -50,8 +51,14 @@ def settings(cache_dir: Path | None, mirror: str | None, qemu: str | None) -> Pr
     return ProvisionSettings(cache=cache_dir.absolute() if cache_dir else default_cache(), mirror=mirror, qemu=qemu)
 
 
-def plan(name: str, options: GuestOptions, output: Path) -> RunPlan:
+def plan(name: str, options: GuestOptions, output: Path, root: GuestRoot | None = None) -> RunPlan:
     """Check the arguments, then provision what the run needs.
+
+    Args:
+        name: of the driver.
+        options: of the guest.
+        output: folder for the reports.
+        root: of the guest; None for the one that every guest has.
 
     Raises:
         UsageError: unknown driver, profile, kernel or fault point, a module that is not a ``.ko`` file, a mirror that is not a URL.
@@ -69,7 +76,7 @@ def plan(name: str, options: GuestOptions, output: Path) -> RunPlan:
     if not options.dry_run:
         sandbox.check_host()
     toolchain = ensure_toolchain(wanted)
-    root = ensure_root(wanted)
+    chosen_root = ensure_root(wanted) if root is None else root
     kernel = ensure_kernel(wanted, options.kernel)
     _note_other_kernels(modules, kernel.release)
     chosen = acceleration.choose(options.accel, toolchain, kernel, cache=wanted.cache)
@@ -77,7 +84,7 @@ def plan(name: str, options: GuestOptions, output: Path) -> RunPlan:
         driver=driver.name,
         profile=profile,
         toolchain=toolchain,
-        root=root,
+        root=chosen_root,
         kernel=kernel,
         acceleration=chosen.name,
         acceleration_reason=chosen.reason,

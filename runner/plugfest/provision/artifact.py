@@ -30,11 +30,13 @@ class GuestRoot:
         image: the erofs image.
         packages: a JSON object with the version of each Debian package in it, by name.
         digest: identifies its contents; part of a snapshot's key.
+        folder: its contents as a folder, where a remote host has them, too.
     """
 
     image: Path
     packages: Path
     digest: str
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -148,6 +148,15 @@ def furnish(root: Path, release: str) -> None:
         root: the packages.
         release: the kernel's.
     """
+    make_system(root)
+    uname = root / "usr/local/bin/uname"
+    uname.write_text(_UNAME.format(release=release))
+    uname.chmod(0o755)
+    link_headers(root, release)
+
+
+def make_system(root: Path) -> None:
+    """Turn unpacked packages into the root of a confined build: see `plugfest.build.confinement`."""
     _merge_usr(root)
     for name in (BUILD, "dev", "proc", "tmp", "usr/local/bin"):
         (root / name).mkdir(parents=True, exist_ok=True)
@@ -156,10 +165,6 @@ def furnish(root: Path, release: str) -> None:
     for name, target in _LINKS.items():
         if (root / "usr/bin" / target).exists() and not (root / "usr/bin" / name).exists():
             (root / "usr/bin" / name).symlink_to(target)
-    uname = root / "usr/local/bin/uname"
-    uname.write_text(_UNAME.format(release=release))
-    uname.chmod(0o755)
-    link_headers(root, release)
 
 
 def link_headers(root: Path, release: str) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from plugfest.location import recipes_root
@@ -22,7 +23,7 @@ from plugfest.provision.unpacked import Unpacked
 FORMAT = 3
 """Part of the key: incremented when this module builds something else."""
 
-_IMAGE, _PACKAGES = "root.erofs", "packages.json"
+_IMAGE, _PACKAGES, _FOLDER = "root.erofs", "packages.json", "root"
 _UNUSED = ("usr/lib/python3*/test",)
 _MERGED = ("bin", "sbin", "lib", "lib64")
 _FOLDERS = ("dev", "proc", "sys", "run", "tmp", "root", "etc", "var", "usr/lib/modules", "usr/local")
@@ -38,14 +39,36 @@ _ACCOUNTS = {
 _MIB = 1 << 20
 
 
-def ensure_root(settings: ProvisionSettings) -> GuestRoot:
+@dataclass(frozen=True)
+class Addition:
+    """What a guest's root has beside what every guest has.
+
+    Attributes:
+        packages: Debian packages; their dependencies come with them.
+        files: a folder that is copied into the root.
+        place: its path there.
+        digest: identifies its contents.
+    """
+
+    packages: tuple[str, ...]
+    files: Path
+    place: str
+    digest: str
+
+
+def ensure_root(settings: ProvisionSettings, addition: Addition | None = None) -> GuestRoot:
     """Return the guest's root; build it if the cache has none of this recipe.
+
+    Args:
+        settings: cache and mirror.
+        addition: what it has beside that. Such a root is kept as a folder, too, so that a remote host can have the same.
 
     Raises:
         InfrastructureError: packages cannot be fetched, or something does not build.
     """
     recipes = recipes_root()
-    packages = Packages(listed(recipes / "packages"), backports=True)
+    more = () if addition is None else addition.packages
+    packages = Packages((*listed(recipes / "packages"), *more), backports=True)
     bpf = ensure_bpf(settings)
     programs = ensure_programs(settings)
     key = digest(
@@ -57,6 +80,7 @@ def ensure_root(settings: ProvisionSettings) -> GuestRoot:
         agent_digest(recipes),
         bpf.name,
         programs.name,
+        *(() if addition is None else (addition.digest,)),
     )
     tools = ensure_image_tools(settings)
 
@@ -65,14 +89,19 @@ def ensure_root(settings: ProvisionSettings) -> GuestRoot:
             root = Path(scratch) / "root"
             versions = unpack(packages, root, settings)
             furnish(root, recipes, bpf=bpf, programs=programs)
+            if addition is not None:
+                shutil.copytree(addition.files, root / addition.place, symlinks=True)
             compile_python(root)
             make_image(tools, root, target / _IMAGE, name=f"root-{key}")
             (target / _PACKAGES).write_text(json.dumps(versions, indent=1, sort_keys=True))
+            if addition is not None:
+                root.rename(target / _FOLDER)
 
-    path = Cache(settings.cache).get(
-        "root", key, build, title="guest root (Debian packages)", size=100 * _MIB, space=500 * _MIB
-    )
-    return GuestRoot(image=path / _IMAGE, packages=path / _PACKAGES, digest=fingerprint(path))
+    title = "guest root (Debian packages)" if addition is None else "guest root with upstream's tests (Debian packages)"
+    size = 100 * _MIB if addition is None else 500 * _MIB
+    path = Cache(settings.cache).get("root", key, build, title=title, size=size, space=5 * size)
+    folder = None if addition is None else path / _FOLDER
+    return GuestRoot(image=path / _IMAGE, packages=path / _PACKAGES, digest=fingerprint(path), folder=folder)
 
 
 def agent_digest(recipes: Path) -> str:

@@ -163,7 +163,8 @@ class RunPlan(Plan):
         raw["toolchain"]["qemu"] = tuple(raw["toolchain"]["qemu"])
         raw["toolchain"] = Toolchain(**raw["toolchain"])
         root = raw["root"]
-        raw["root"] = GuestRoot(Path(root["image"]), Path(root["packages"]), root["digest"])
+        folder = Path(root["folder"]) if root["folder"] else None
+        raw["root"] = GuestRoot(Path(root["image"]), Path(root["packages"]), root["digest"], folder)
         kernel = raw["kernel"]
         for name in ("image", "initramfs", "modules"):
             kernel[name] = Path(kernel[name])
