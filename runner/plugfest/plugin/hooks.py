@@ -20,13 +20,13 @@ from plugfest.plugin.item import FAULT, fault_of, required
 from plugfest.plugin.live import Live, LiveConsole
 from plugfest.plugin.pace import Pace
 from plugfest.plugin.state import BASES, DEBUGGING, GUEST_MANAGER, PACE, REGISTRY
-from plugfest.provision.modules import base_name, module_info
-from plugfest.requirements import drivers, known_issues, quarantine
+from plugfest.requirements import known_issues, quarantine
 from plugfest.requirements.requirement import Registry, requirements_of
 from plugfest.run.journal import Journal
 from plugfest.run.load import HostLoad
 from plugfest.run.plan import VARIABLE, HardwarePlan, Plan, RunPlan
 from plugfest.run.plan import load as load_plan
+from plugfest.run.subject import subject_of
 
 if TYPE_CHECKING:
     from plugfest.faults import Interposer
@@ -118,7 +118,7 @@ def _register_verdicts(config: pytest.Config, plan: Plan, live: Live) -> Journal
     journal = Journal(plan.guest_output)
     guest_manager = GuestManager(config, plan, journal)
     listed = known_issues.load(Path(config.getoption("plugfest_known_issues")))
-    issues = known_issues.KnownIssues(listed, _subject(plan))
+    issues = known_issues.KnownIssues(listed, subject_of(plan))
     quarantined = quarantine.load(Path(config.getoption("plugfest_quarantine")))
     config.stash[GUEST_MANAGER] = guest_manager
     if config.pluginmanager.has_plugin(_VERDICTS):
@@ -157,22 +157,6 @@ def pytest_order_items(config: pytest.Config, items: list[pytest.Item]) -> None:
     if seed is not None:
         items.sort(key=lambda item: _place(seed, item.nodeid))
     items[:] = bases.first(items)
-
-
-def _subject(plan: Plan) -> known_issues.Subject:
-    """Return what the run tests. With ``--module`` the driver is the module of its name, or else the one loaded last."""
-    module = version = None
-    if plan.extra_modules and not plan.in_tree:
-        name = drivers.find(plan.driver).module
-        path = next(
-            (each for each in plan.extra_modules if base_name(each.name) == name.replace("-", "_")),
-            plan.extra_modules[-1],
-        )
-        module, version = base_name(path.name), module_info(path.read_bytes()).get("version")
-    hardware = isinstance(plan, HardwarePlan)
-    if isinstance(plan, HardwarePlan) and plan.device["out-of-tree"]:
-        module, version = base_name(str(plan.device["module"])), plan.device["driver-version"]
-    return known_issues.Subject(plan.driver, plan.release, plan.profile, module, version, hardware)
 
 
 def pytest_plugfest_boot(plan: Plan, interposer: Interposer | None) -> Machine:
