@@ -7,6 +7,7 @@ import base64
 import io
 import select
 import socket
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -211,6 +212,27 @@ class SshSession:
             ) from error
         return channel
 
+    def forward(self, port: int, target: tuple[str, int]) -> None:
+        """Let the guest reach an address of this network namespace: at a port of its own loopback, until the connection is closed.
+
+        Args:
+            port: of the guest's 127.0.0.1.
+            target: host and port here.
+
+        Raises:
+            InfrastructureError: the guest refuses.
+        """
+
+        def connected(channel: paramiko.Channel, _origin: tuple[str, int], _server: tuple[str, int]) -> None:
+            threading.Thread(target=_relay, args=(channel, target), name="ssh-forward", daemon=True).start()
+
+        try:
+            self._transport.request_port_forward("127.0.0.1", port, connected)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise InfrastructureError(
+                f"expected the guest to forward its port {port}, found: {self._alive() or error}; see console.log"
+            ) from error
+
     def run(
         self, command: str, *, check: bool = True, timeout: float | None = None, stdin: bytes | None = None
     ) -> CommandResult:
@@ -268,6 +290,31 @@ class SshSession:
         """Close the connection. Idempotent."""
         with suppress(EOFError, OSError, paramiko.SSHException):
             self._transport.close()
+
+
+def _relay(channel: paramiko.Channel, target: tuple[str, int]) -> None:
+    """Pass data between a forwarded channel and an address of this network namespace, until both directions have ended."""
+    with channel:
+        try:
+            connection = socket.create_connection(target, timeout=10.0)
+        except OSError:
+            return
+        with connection:
+            connection.settimeout(None)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sending = threading.Thread(target=_pump, args=(channel, connection), name="ssh-forward", daemon=True)
+            sending.start()
+            _pump(connection, channel)
+            sending.join()
+
+
+def _pump(source: paramiko.Channel | socket.socket, sink: paramiko.Channel | socket.socket) -> None:
+    """Copy until the end of one side, and tell the other."""
+    with suppress(OSError, EOFError, paramiko.SSHException):
+        while data := source.recv(_CHUNK):
+            sink.sendall(data)
+    with suppress(OSError, EOFError, paramiko.SSHException):
+        sink.shutdown(socket.SHUT_WR)
 
 
 def _result(command: str, status: int, output: tuple[list[bytes], list[bytes]], begin: float) -> CommandResult:
