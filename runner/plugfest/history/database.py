@@ -79,8 +79,9 @@ CREATE TABLE crash (
 ) WITHOUT ROWID;
 """
 """``configuration.kernel`` is the kernel as the user gave it (a channel, a tree), ``run.release`` what it then was; ``profile`` and
-``modules`` are empty if there are none, and ``modules`` is ``with NAME`` of a driver with patches; ``subtest`` has the parameters of the
-test; ``intermittent``: a known issue concerns the test that need not show in each run."""
+``modules`` are empty if there are none; ``modules`` is ``with NAME`` of a driver with patches, and ends with ``selftests`` where upstream's
+tests were run; ``subtest`` has the parameters of the test; ``intermittent``: a known issue concerns the test that need not show in each
+run."""
 
 
 @contextmanager

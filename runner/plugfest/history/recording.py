@@ -118,6 +118,8 @@ def _configuration(connection: sqlite3.Connection, run: Mapping[str, Any]) -> in
     modules = ", ".join(Path(module).name for module in run["options"]["modules"])
     if series:  # what lies together in a queue changes from night to night, and is one column of the site nevertheless
         modules = f"with {series[0] if len(series) == 1 else TOGETHER}"
+    if "kind" in run:  # a history of upstream's tests of its own, in which those of the suite are not missing
+        modules = f"{modules}, {run['kind']}".removeprefix(", ")
     key = (run["driver"], run["subject"]["profile"] or "", run["kernel"]["spec"], modules)
     connection.execute(
         "INSERT OR IGNORE INTO configuration (driver, profile, kernel, modules) VALUES (?, ?, ?, ?)", key

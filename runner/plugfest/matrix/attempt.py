@@ -104,6 +104,8 @@ class Tally:
                     event = json.loads(line)
                     if event["event"] == "planned":
                         self._planned = len(event["tests"])
+                    elif event["event"] == "cases":  # one of upstream's tests has told them
+                        self._planned += len(event["tests"]) - 1
                     elif event["event"] == "result":
                         self._verdicts[event["test"]] = event["verdict"] in FAILURES
 

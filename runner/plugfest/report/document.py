@@ -24,6 +24,8 @@ Document = Mapping[str, Any]
 """A report, as the schema at `SCHEMA_PATH` describes it."""
 
 _RUN_KEYS = ("driver", "module", "subject", "kernel", "accel", "versions", "guest", "options")
+_SELFTESTS_KEYS = ("kind", "source")
+"""What only a run of upstream's tests has."""
 _COSTS = ("calls", "waited", "idle", "tight_waits")
 """What a journal of an older version lacks."""
 
@@ -57,11 +59,13 @@ def build(events: Sequence[Mapping[str, Any]], *, died: str | None = None, statu
     interrupted = (
         stopped["reason"] if stopped else None if ended else died or "the run ended without a reason in its journal"
     )
-    results = list(_results(events, planned["tests"], interrupted or "the run ended first"))
+    tests = _with_cases(planned["tests"], events)
+    results = list(_results(events, tests, interrupted or "the run ended first"))
     document: dict[str, Any] = {
         "schema": SCHEMA_VERSION,
         "run": {
             **{key: run[key] for key in _RUN_KEYS},
+            **{key: run[key] for key in _SELFTESTS_KEYS if key in run},
             "start": datetime.fromtimestamp(run["time"], UTC).isoformat(timespec="seconds"),
             "seconds": round(events[-1]["time"] - run["time"], 3),
             "complete": ended and stopped is None,
@@ -131,6 +135,12 @@ def _results(
         else:
             how = f"its process ended: {lost[test['test']]}" if test["test"] in lost else f"the run ended: {why}"
             yield {**identity, "start": start, **_missed(test, attempt, unconfirmed.get(test["test"]), how)}
+
+
+def _with_cases(tests: Sequence[Mapping[str, Any]], events: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Put the cases of a test in its place, where it had some: upstream's tests tell them as they run."""
+    cases = {event["test"]: event["tests"] for event in events if event["event"] == "cases"}
+    return [each for test in tests for each in cases.get(test["test"], [test])]
 
 
 def _first_of_each(events: Iterable[Mapping[str, Any]], kind: str) -> dict[str, Mapping[str, Any]]:

@@ -45,9 +45,9 @@ class Journal:
     """The journal of one run, or of one guest of it, open for appending.
 
     Events: ``run`` (driver, device, kernel and host), ``planned`` (requirements and tests), ``boot``, ``attempt``, ``unconfirmed``
-    (the first of two attempts), ``result``, ``lost`` (a test whose process ended under it), ``stopped`` (why the run, or that of
-    one guest, ended early), ``end``. In a run of several guests, ``boot``, ``attempt``, ``unconfirmed`` and ``result`` are in the
-    journals of the guests, and ``stopped`` may be in either.
+    (the first of two attempts), ``cases`` (of one of upstream's tests, which tells them as it runs), ``result``, ``lost`` (a test whose
+    process ended under it), ``stopped`` (why the run, or that of one guest, ended early), ``end``. In a run of several guests, ``boot``,
+    ``attempt``, ``unconfirmed`` and ``result`` are in the journals of the guests, and ``stopped`` may be in either.
     """
 
     def __init__(self, folder: Path, name: str = NAME) -> None:

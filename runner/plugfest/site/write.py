@@ -103,7 +103,7 @@ def _run_page(configuration: Configuration, run: RecordedRun) -> str:
 
 
 def _requirement_page(requirement: str) -> str:
-    return f"requirements/{requirement}.html"
+    return f"requirements/{re.sub(r'[^A-Za-z0-9_.-]+', '-', requirement)}.html"
 
 
 class _Site:
