@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from plugfest import cli
 from plugfest.matrix import attempt, ledger, pool, summary
 from plugfest.matrix.attempt import AttemptEnd
 from plugfest.matrix.job import Job, JobSettings
@@ -463,9 +464,17 @@ class TestBadInput:
         assert plugfest("matrix", str(path)).status == 0
         assert set(map(tuple, counted(latest()).values())) == {("passed",)}
 
-    def test_selftests_are_refused_before_anything_runs(self, write, stand_in, plugfest, monkeypatch) -> None:
-        from plugfest import cli
+    def test_the_suite_and_upstreams_tests(self, write, stand_in, plugfest) -> None:
+        done = plugfest("matrix", str(write("ixgbe", more='kinds = ["suite", "selftests"]')))
+        assert done.status == 0
+        found = {run["arguments"][0]: run["arguments"] for run in stand_in.runs("ixgbe")}
+        assert set(found) == {"run", "selftests"}
+        for command, arguments in found.items():
+            # What a job passes, the command takes.
+            cli.commands.commands[command].make_context(command, list(arguments[1:]))
+        assert set(map(tuple, counted(latest()).values())) == {("passed",)}
 
+    def test_selftests_are_refused_before_anything_runs(self, write, stand_in, plugfest, monkeypatch) -> None:
         monkeypatch.delitem(cli.commands.commands, "selftests", raising=False)
         done = plugfest("matrix", str(write("ixgbe", more='kinds = ["suite", "selftests"]')))
         assert (done.status, stand_in.runs("ixgbe"), [*Path().glob("results")]) == (2, [], [])

@@ -39,6 +39,7 @@ ORDER = (
     "history",
     "site",
     "plugin",
+    "selftests",
     "matrix",
     "cli",
 )

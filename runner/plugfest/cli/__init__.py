@@ -26,6 +26,7 @@ from plugfest.cli import (
     patch,
     report,
     run,
+    selftests,
     shell,
     site,
     verify,
@@ -59,6 +60,7 @@ def commands() -> None:
 
 for _command in (
     run.run,
+    selftests.selftests,
     build.build,
     patch.patch,
     bisect.bisect,

@@ -81,7 +81,7 @@ def execute(
     )
     _check_started(ready, outcome.status)
     status = None if outcome.signal is None else 128 + outcome.signal
-    document = write_reports(ready.output, died=_how_it_ended(outcome), status=status)
+    document = write_reports(ready.output, died=how_it_ended(outcome), status=status)
     if not ready.keep or status is not None:  # else it has printed what each of its runs found
         summary.render(document, console, folder=shown(ready.output))
     found: int = outcome.status if ready.keep else document["run"]["exit_status"]
@@ -157,7 +157,8 @@ def _check_started(ready: Plan, status: int) -> None:
         )
 
 
-def _how_it_ended(outcome: sandbox.Outcome) -> str | None:
+def how_it_ended(outcome: sandbox.Outcome) -> str | None:
+    """Return how a run was ended that did not end by itself; None if it did."""
     if outcome.signal is not None:
         return f"interrupted ({outcome.signal.name})"
     if outcome.status > 128:

@@ -96,6 +96,12 @@ class LiveConsole:
             self._bar.start()
             self._update()
 
+    def more(self, count: int) -> None:
+        """Expect so many verdicts more than there are tests."""
+        self._total += count
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], total=self._total)
+
     def note(self, text: str) -> None:
         """Print something that belongs to no test."""
         self._console.print(f"[dim]{escape(text)}[/dim]", soft_wrap=True)

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One execution of one of upstream's tests in a guest: what it printed, case by case, and what the kernel complained of meanwhile."""
+
+from __future__ import annotations
+
+import bisect
+import re
+import select
+import shlex
+import time
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from plugfest.errors import InfrastructureError
+from plugfest.machine.console import Problem
+from plugfest.machine.machine import Machine
+from plugfest.machine.ssh import GuestGone
+from plugfest.selftests.ktap import Parser, Result, ResultKind
+from plugfest.selftests.selftest import PLACE, SELFTESTS, Selftest
+
+LARGEST = 16 << 20
+"""Bytes of a test's output that are read."""
+
+GRACE = 60.0
+"""Seconds after its time limit in which upstream's runner ends a test."""
+
+_SLOW = 0.5
+"""Speed of a guest below which it is a slow machine: ``KSFT_MACHINE_SLOW``."""
+
+_HEADER = re.compile(r"# (?:timeout set to|overriding timeout to|selftests: )")
+"""What upstream's runner prints before a test."""
+
+_CHUNK = 1 << 16
+_LOOK = 0.5
+_RUN = r"""cd {folder} || exit 1
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 NO_COLOR=1 PYTHONUNBUFFERED=1 BASE_DIR={base}
+export kselftest_override_timeout={limit} {variables}
+. $BASE_DIR/kselftest/runner.sh
+RUN_IN_NETNS=
+run_many {test} 2>&1 | sed -u -n -E -e p -e 's/^(# ?|  )*(not )?ok [0-9].*/{mark}/;t mark;b' \
+-e ':mark;w {log}'
+"""
+"""What ``make run_tests`` of upstream's lib.mk runs. With each result a line goes into the kernel's log, so that the console shows between
+which two results the kernel complained: the console and the output arrive by ways of their own."""
+
+KERNEL_LOG = "/dev/kmsg"
+_MARK, _MARKED = "plugfest: result", re.compile(r"(?:# ?|  )*(?:not )?ok [0-9]")
+
+
+@dataclass
+class Case:
+    """A case of a test, as it ended.
+
+    Attributes:
+        name: empty for the test as a whole.
+        result: what it printed; None if it never ended.
+        seconds: that it took.
+        problems: what the kernel complained of meanwhile.
+    """
+
+    name: str
+    result: Result | None
+    seconds: float
+    problems: list[Problem] = field(default_factory=list)
+
+
+@dataclass
+class Execution:
+    """A test's execution.
+
+    Attributes:
+        cases: those that ended, in order.
+        whole: the test's own result, by upstream's runner; None if it did not end.
+        gone: what became of the guest, if it ended first; None if it did not.
+        timed_out: the time limit passed.
+        limit: that time limit, seconds.
+        seconds: that it took.
+        problems: what the kernel complained of after the last case.
+        rest: lines that belong to no result.
+        unread: results that the console has marks of, but whose lines did not arrive: the guest ended first.
+        output: all that it printed.
+    """
+
+    cases: list[Case] = field(default_factory=list)
+    whole: Result | None = None
+    gone: str | None = None
+    timed_out: bool = False
+    limit: float = 0.0
+    seconds: float = 0.0
+    problems: list[Problem] = field(default_factory=list)
+    rest: list[str] = field(default_factory=list)
+    unread: int = 0
+    output: str = ""
+
+    @property
+    def stopped(self) -> Case | None:
+        """The case that upstream's runner stopped when the time limit passed, as the test itself reported."""
+        last = self.cases[-1] if self.timed_out and self.cases else None
+        said = last.result.diagnostics if last is not None and last.result is not None else []
+        return last if any(line.startswith("Stopping tests due to ") for line in said) else None
+
+
+def limit_of(test: Selftest, tree: Path, own: float) -> float:
+    """Return a test's time limit, seconds, as the ``settings`` file of its folder has it.
+
+    Args:
+        test: the test.
+        tree: the tests' source.
+        own: what stands for a limit of 0, which upstream means as none.
+    """
+    settings = tree / SELFTESTS / test.collection / "settings"
+    text = settings.read_text() if settings.exists() else ""
+    found = re.search(r"^timeout=(\d+)", text, re.MULTILINE)
+    return (float(found[1]) if found else 45.0) or own  # kselftest_default_timeout of its runner.sh
+
+
+def cases_of(machine: Machine, test: Selftest) -> list[str] | None:
+    """Ask a test for its cases (``-l``); None if it cannot tell them.
+
+    Raises:
+        InfrastructureError: the guest has ended.
+    """
+    if not test.name.endswith(".py"):
+        return None
+    folder = f"/{PLACE}/{SELFTESTS}"
+    command = (
+        f"grep -q list_tests {folder}/net/lib/py/ksft.py && cd {folder}/{test.collection} && exec ./{test.name} -l"
+    )
+    deadline = machine.deadline(30.0)
+    done = machine.ssh.run(command, check=False, timeout=deadline.seconds)
+    names = [line.strip() for line in done.stdout.splitlines()]
+    # What it prints beside the names are diagnostics, and results where it does not get as far as its cases.
+    names = [name for name in names if re.fullmatch(r"[\w.:+/-]+", name)]
+    return names if done.exit_status == 0 and names else None
+
+
+def execute(
+    machine: Machine,
+    test: Selftest,
+    *,
+    limit: float,
+    only: Sequence[str] = (),
+    without: Collection[str] = (),
+    disruptive: bool = True,
+) -> Execution:
+    """Run a test with upstream's own runner.
+
+    Args:
+        machine: whose guest runs it.
+        test: the test.
+        limit: its time limit on a guest of speed 1, seconds.
+        only: these of its cases; none for all.
+        without: these of its cases are left out.
+        disruptive: whether a test may take the interface down: ``DISRUPTIVE``.
+    """
+    found = Execution()
+    deadline = machine.deadline(limit)
+    found.limit = deadline.seconds
+    arguments = [word for name in only for word in ("-t", name)] or [word for name in without for word in ("-T", name)]
+    variables = {
+        "DISRUPTIVE": "yes" if disruptive else "no",
+        f"KSELFTEST_{re.sub(r'[^0-9A-Z_]', '_', test.name.upper())}_ARGS": shlex.join(arguments),
+    }
+    if machine.speed < _SLOW:
+        variables["KSFT_MACHINE_SLOW"] = "yes"
+    base = f"/{PLACE}/{SELFTESTS}"
+    script = _RUN.format(
+        folder=shlex.quote(f"{base}/{test.collection}"),
+        base=shlex.quote(base),
+        limit=round(deadline.seconds),
+        variables=" ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items()),
+        test=shlex.quote(f"./{test.name}"),
+        mark=_MARK,
+        log=KERNEL_LOG,
+    )
+    begin = time.monotonic()
+    reader = _Reader(machine, found, Path(test.name).stem)
+    try:
+        channel = machine.ssh.channel(f"bash -c {shlex.quote(script)} 2>&1")
+        with channel:
+            size, hard = 0, machine.deadline(limit + GRACE)
+            while True:
+                ready, _, _ = select.select([channel], [], [], _LOOK)
+                if ready:
+                    data = channel.recv(_CHUNK)
+                    if not data:
+                        break
+                    size += len(data)
+                    reader.feed(data if size <= LARGEST else b"")
+                elif machine.guest.gone() or not machine.ssh.connected:
+                    raise GuestGone(machine.guest.gone() or "the connection to the guest is broken")
+                elif hard.passed:
+                    found.timed_out = True
+                    break
+    except GuestGone as error:
+        found.gone = machine.guest.gone() or str(error)
+    reader.end()
+    found.seconds = time.monotonic() - begin
+    found.timed_out |= found.whole is not None and found.whole.outcome is ResultKind.TIMEOUT
+    return found
+
+
+class _Reader:
+    """Reads a test's output as it comes, and tells which case each problem of the kernel belongs to."""
+
+    def __init__(self, machine: Machine, found: Execution, stem: str) -> None:
+        self._machine, self._found, self._stem = machine, found, stem
+        self._parser = Parser()
+        self._text: list[str] = []
+        self._pending = ""
+        self._mark = machine.console.mark()
+        self._since = time.monotonic()
+        self._places: list[list[Problem]] = []
+        """Of each result, the problems of what it belongs to."""
+
+    def feed(self, data: bytes) -> None:
+        lines = (self._pending + data.decode("utf-8", "replace")).split("\n")
+        self._pending = lines.pop()
+        for line in lines:
+            self._line(line)
+
+    def end(self) -> None:
+        if self._pending:
+            self._line(self._pending)
+        if self._machine.alive():
+            with suppress(InfrastructureError):
+                self._machine.synchronize()
+        else:
+            self._machine.console.join()
+        self._attribute()
+        self._found.rest = self._parser.rest
+        self._found.output = "".join(self._text)
+
+    def _line(self, line: str) -> None:
+        self._text.append(f"{line}\n")
+        if _HEADER.match(line):
+            return
+        result = self._parser.feed(line)
+        if result is None:
+            return
+        if result.name.startswith("selftests: "):
+            self._found.whole = result
+            self._places.append(self._found.problems)
+            return
+        now = time.monotonic()
+        name = result.name.removeprefix(f"{self._stem}.")
+        case = Case("" if name == self._stem else name, result, now - self._since)
+        self._found.cases.append(case)
+        if _MARKED.match(line):
+            self._places.append(case.problems)
+        self._since = now
+
+    def _attribute(self) -> None:
+        """Give each problem to the result before whose mark the console has it; what follows the last one belongs to the test."""
+        console = self._machine.console
+        lines = console.text_since(self._mark).splitlines()
+        marks = [self._mark + number for number, line in enumerate(lines) if line.endswith(_MARK)]
+        self._found.unread = max(0, len(marks) - len(self._places))
+        for problem in console.problems_since(self._mark):
+            place = bisect.bisect(marks, problem.line)
+            (self._places[place] if place < len(self._places) else self._found.problems).append(problem)

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What upstream's tests print: TAP 13 and KTAP, nested, with the diagnostics of each result.
+
+Sources: Documentation/dev-tools/ktap.rst (nested by two spaces), testanything.org's version 13, and kselftest's runner, which nests by
+``# ``: the lines of a test stand behind it, and the test's own result follows. Shell tests that use net/forwarding/lib.sh print
+``TEST: … [ OK ]`` instead of TAP.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+_LEVEL = re.compile(r"(?:# ?|  )")
+_RESULT = re.compile(
+    r"(?P<not>not )?ok (?P<number>\d+)(?: -)?(?: (?P<name>[^#]*?))?\s*"
+    r"(?:#\s*(?P<directive>SKIP|XFAIL|TODO|TIMEOUT|ERROR)\b:?\s*(?P<said>.*)|#\s*(?P<comment>.*))?$",
+    re.IGNORECASE,
+)
+_PLAN = re.compile(r"1\.\.(\d+)(?:\s*#\s*SKIP\b\s*(?P<said>.*))?$", re.IGNORECASE)
+_VERSION = re.compile(r"K?TAP version \d+$")
+_FORWARDING = re.compile(r"(?:TEST|INFO): (?P<name>.*?)\s*\[\s*(?P<outcome>OK|FAIL|SKIP|XFAIL|XPASS)\s*\]$")
+_BAIL = re.compile(r"Bail out!\s*(.*)$")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class ResultKind(StrEnum):
+    """What a result line says."""
+
+    OK = "ok"
+    NOT_OK = "not ok"
+    SKIP = "skip"
+    XFAIL = "xfail"
+    TIMEOUT = "timeout"
+
+
+_FORWARDED = {"OK": ResultKind.OK, "SKIP": ResultKind.SKIP, "XFAIL": ResultKind.XFAIL}
+
+
+@dataclass
+class Result:
+    """One result.
+
+    Attributes:
+        name: as printed, without its number.
+        outcome: of it.
+        said: what follows the directive, or the comment.
+        diagnostics: the lines before it that are no results, without their prefix.
+        children: the results nested in it.
+    """
+
+    name: str
+    outcome: ResultKind
+    said: str = ""
+    diagnostics: list[str] = field(default_factory=list)
+    children: list[Result] = field(default_factory=list)
+
+    def leaves(self, prefix: str = "") -> Iterator[tuple[str, Result]]:
+        """Give the results that have none nested in them, with their names, those of the outer ones before them."""
+        path = f"{prefix}.{self.name}" if prefix and self.name else prefix or self.name
+        if not self.children:
+            yield path, self
+        for child in self.children:
+            yield from child.leaves(path)
+
+
+class Parser:
+    """Reads line by line, so that it is known at each moment which results there are.
+
+    Attributes:
+        planned: how many results each level has announced.
+        bail: the reason of a ``Bail out!``, or None.
+    """
+
+    def __init__(self) -> None:
+        """Begin."""
+        self.planned: dict[int, int] = {}
+        self.bail: str | None = None
+        self._results: dict[int, list[Result]] = {}
+        self._lines: list[str] = []
+
+    def feed(self, line: str) -> Result | None:
+        """Read a line; return the result that it is, or None.
+
+        Args:
+            line: with or without its newline.
+        """
+        text = _COLOUR.sub("", line).rstrip()
+        level, rest = 0, text
+        while True:
+            found = self._result(rest)
+            if found is not None:
+                return self._add(level, found)
+            plan = _PLAN.fullmatch(rest)
+            if plan is not None:
+                self.planned[level] = int(plan[1])
+                return None
+            if _VERSION.fullmatch(rest):
+                return None
+            bail = _BAIL.match(rest)
+            if bail is not None:
+                self.bail = bail[1] or "no reason"
+                return None
+            prefix = _LEVEL.match(rest)
+            if prefix is None:
+                break
+            level, rest = level + 1, rest[prefix.end() :]
+        self._lines.append(re.sub(r"^(?:# ?)+", "", text))
+        return None
+
+    @property
+    def results(self) -> list[Result]:
+        """The results of the outermost level, or of the one below it while its end is still to come."""
+        for level in sorted(self._results):
+            if self._results[level]:
+                return self._results[level]
+        return []
+
+    @property
+    def rest(self) -> list[str]:
+        """The lines after the last result."""
+        return self._lines
+
+    def _result(self, text: str) -> Result | None:
+        found = _RESULT.fullmatch(text)
+        if found is not None:
+            directive = (found["directive"] or "").upper()
+            if directive == "SKIP":
+                outcome = ResultKind.SKIP
+            elif directive in ("XFAIL", "TODO"):
+                outcome = ResultKind.XFAIL
+            elif directive == "TIMEOUT":
+                outcome = ResultKind.TIMEOUT
+            else:
+                outcome = ResultKind.NOT_OK if found["not"] or directive == "ERROR" else ResultKind.OK
+            return Result((found["name"] or "").strip(), outcome, (found["said"] or found["comment"] or "").strip())
+        forwarded = _FORWARDING.fullmatch(text)
+        if forwarded is not None:
+            return Result(forwarded["name"], _FORWARDED.get(forwarded["outcome"], ResultKind.NOT_OK))
+        return None
+
+    def _add(self, level: int, found: Result) -> Result:
+        for deeper in sorted(each for each in self._results if each > level):
+            found.children += self._results.pop(deeper)
+        found.diagnostics, self._lines = self._lines, []
+        self._results.setdefault(level, []).append(found)
+        return found
+
+
+def parse(text: str) -> Parser:
+    """Read a whole output."""
+    parser = Parser()
+    for line in text.splitlines():
+        parser.feed(line)
+    return parser

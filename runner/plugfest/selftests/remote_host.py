@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The remote host of upstream's tests: ``REMOTE_TYPE=ssh``, on the other side of the wire.
+
+    guest: ssh ─ dropbear ─ mgmt0 ─ the run's SSH session ─ 127.0.0.1, in the run's network namespace: bwrap ─ ssh_server.py ─ commands
+
+Its interface is the tap. Commands come through a port that the run's SSH session forwards, over the management NIC, so that they neither
+show on the wire nor depend on it; and one connection carries them all: upstream's README asks for that. The host's files are out of their
+reach: the remote host has the guest's root, read-only, with empty folders in memory to write to. Of the run's capabilities they have those
+of the network, and of the run's processes they see their own, which end with the remote host.
+"""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from plugfest.errors import InfrastructureError
+from plugfest.location import recipes_root
+from plugfest.machine.agent import AgentClient
+from plugfest.machine.machine import Machine
+from plugfest.machine.qemu import die_with_parent
+from plugfest.machine.ssh import KeyPair
+from plugfest.machine.tap import DUT_IPV4, DUT_IPV6, IPV4, IPV6
+
+NAME = "remote"
+"""What the guest calls it: ``REMOTE_ARGS``."""
+
+PORT = 2224
+"""Of its SSH server, on the loopback of the run's network namespace, and on that of the guest."""
+
+LOCAL_PREFIX = "2001:db8:2::/64"
+"""Addresses behind the DUT, for namespaces that a test makes there."""
+
+_INSIDE, _PROGRAM = "/run/keys", "/run/remote"
+_CAPABILITIES = ("CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_NET_BIND_SERVICE", "CAP_IPC_LOCK", "CAP_SYS_NICE")
+_END = 10.0
+_CLIENT = f"""Host {NAME}
+  HostName 127.0.0.1
+  Port {PORT}
+  User root
+  IdentityFile /root/.ssh/remote-key
+  UserKnownHostsFile /root/.ssh/remote-host
+  HostKeyAlias {NAME}
+  StrictHostKeyChecking yes
+  ControlPath /run/plugfest/remote-%C
+  LogLevel ERROR
+"""
+
+
+class RemoteHost:
+    """A running remote host."""
+
+    def __init__(self, bwrap: Sequence[str], root: Path, folder: Path) -> None:
+        """Start it in this network namespace.
+
+        Args:
+            bwrap: argv prefix of bubblewrap.
+            root: its root.
+            folder: for its keys; private to the run.
+
+        Raises:
+            InfrastructureError: it did not start.
+        """
+        self._bwrap, self._root, self._folder = tuple(bwrap), root, folder
+        self._host, self._client = KeyPair(), KeyPair()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._host.write(folder / "host-key")
+        (folder / "authorized").write_text(self._client.public)
+        self._process: subprocess.Popen[bytes] | None = None
+        self.restart()
+
+    def argv(self) -> list[str]:
+        """Return the command that it is."""
+        argv = [
+            *self._bwrap,
+            "--unshare-pid",
+            "--unshare-ipc",
+            "--unshare-uts",
+            "--hostname",
+            NAME,
+            "--die-with-parent",
+        ]
+        argv += [word for name in _CAPABILITIES for word in ("--cap-add", name)]
+        argv += ["--ro-bind", str(self._root), "/", "--proc", "/proc", "--dev", "/dev"]
+        argv += [word for place in ("/tmp", "/run", "/root", "/var") for word in ("--tmpfs", place)]  # noqa: S108 - its own
+        argv += ["--ro-bind", str(self._folder), _INSIDE]
+        argv += ["--ro-bind", str(recipes_root() / "remote"), _PROGRAM, "--new-session", "--clearenv"]
+        argv += ["--setenv", "PATH", "/usr/sbin:/usr/bin"]
+        return [*argv, "--", "/usr/bin/python3", "-I", "-B", f"{_PROGRAM}/ssh_server.py", _INSIDE, str(PORT)]
+
+    def restart(self) -> None:
+        """End all that runs on it, and start it again.
+
+        Raises:
+            InfrastructureError: it did not start.
+        """
+        self.close()
+        log = self._folder.with_suffix(".log")
+        with log.open("wb") as errors:
+            process = subprocess.Popen(
+                self.argv(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, which needs no lock
+            )
+        self._process = process
+        assert process.stdout is not None
+        if not process.stdout.readline():
+            text = log.read_text(errors="replace").strip().splitlines() or ["nothing"]
+            raise InfrastructureError(f"expected the tests' remote host to listen, found that it ended: {text[-1]}")
+
+    def introduce(self, agent: AgentClient) -> None:
+        """Let a guest log in: write its client's configuration and keys."""
+        agent.call("process.run", command=["mkdir", "-p", "-m", "0700", "/root/.ssh"])
+        put(agent, "/root/.ssh/config", _CLIENT)
+        put(agent, "/root/.ssh/remote-key", self._client.private)
+        put(agent, "/root/.ssh/remote-host", f"{NAME} {' '.join(self._host.public.split()[:2])}\n")
+        agent.call("process.run", command=["chmod", "0600", "/root/.ssh/config", "/root/.ssh/remote-key"])
+
+    def close(self) -> None:
+        """End it, with all that runs on it. Idempotent."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        process.wait(_END)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def put(agent: AgentClient, path: str, text: str) -> None:
+    """Write a file of the guest."""
+    agent.call("files.put", path=path, data=base64.b64encode(text.encode()).decode())
+
+
+def connect(machine: Machine) -> None:
+    """Open the connection of a guest's ssh that carries all commands, and give the remote host its route to what is behind the DUT.
+
+    Raises:
+        InfrastructureError: no connection.
+    """
+    machine.ssh.forward(PORT, ("127.0.0.1", PORT))
+    done = machine.agent.call(
+        "process.run",
+        command=["sh", "-c", f"exec ssh -fNM {NAME} </dev/null >/run/plugfest/ssh.log 2>&1"],
+        timeout=60.0,
+    )
+    if done["exit_status"] != 0:
+        log = machine.agent.call("files.read", path="/run/plugfest/ssh.log").strip()
+        raise InfrastructureError(f"expected the guest to log in to the remote host, found: {log or 'no message'}")
+    with IPRoute() as route, suppress(NetlinkError):  # it may have the route
+        route.route("add", dst=LOCAL_PREFIX, gateway=DUT_IPV6, oif=machine.tap.index)
+
+
+def configuration(ifname: str) -> dict[str, str]:
+    """Return the variables of ``net.config``: see drivers/net/README.rst."""
+    return {
+        "NETIF": ifname,
+        "LOCAL_V4": DUT_IPV4,
+        "LOCAL_V6": DUT_IPV6,
+        "LOCAL_PREFIX_V6": LOCAL_PREFIX,
+        "REMOTE_V4": IPV4,
+        "REMOTE_V6": IPV6,
+        "REMOTE_TYPE": "ssh",
+        "REMOTE_ARGS": NAME,
+    }

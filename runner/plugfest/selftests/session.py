@@ -1,0 +1,471 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Runs upstream's tests inside the run's namespaces, and writes the journal of which the reports are made.
+
+A test has cases, of which each gets a verdict. If the guest does not survive one, or it takes too long, that is the verdict of the case
+that was running; the others run in a fresh guest, without it. A case whose verdict is against the driver is tried again in another guest.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from plugfest.errors import INTERRUPTED, InfrastructureError, PlugfestError
+from plugfest.machine import machine as machines
+from plugfest.machine.agent import AgentError, AgentTimeout
+from plugfest.machine.console import Problem
+from plugfest.machine.machine import Machine
+from plugfest.machine.ssh import CommandTimeout, GuestGone
+from plugfest.plugin.artifacts import slug
+from plugfest.plugin.live import LiveConsole
+from plugfest.plugin.pace import Pace
+from plugfest.requirements.known_issues import Expected, KnownIssues
+from plugfest.requirements.verdict import OF_THE_DRIVER, Judgement, Verdict
+from plugfest.run.journal import Journal
+from plugfest.run.plan import RunPlan
+from plugfest.selftests import remote_host
+from plugfest.selftests.execution import Case, Execution, cases_of, execute, limit_of
+from plugfest.selftests.judgement import judge
+from plugfest.selftests.ktap import Result, ResultKind
+from plugfest.selftests.remote_host import RemoteHost
+from plugfest.selftests.selection import Selected
+from plugfest.selftests.selftest import PLACE, SELFTESTS, Selftest, Selftests
+
+KNOWN_ISSUES = Path(__file__).with_name("known-issues.toml")
+"""What is known to fail of upstream's tests, in the form of the suite's list: a requirement is ``COLLECTION:TEST``, a parameter a case."""
+
+MOST_GUESTS = 12
+"""Guests that one attempt at a test may use up."""
+
+_LINES = 60
+"""Lines of a case's diagnostics that the reports have."""
+
+_STATE = (
+    "ip -o -d link show dev {0}; ip -o addr show dev {0}; for what in k l g c n x a; do ethtool -$what {0} 2>&1; done"
+)
+"""What a test must leave as it found it; else the next one gets a fresh guest."""
+_STREAMS = "for each in 0/stdin 1/stdout 2/stderr; do ln -sfn /proc/self/fd/${each%/*} /dev/${each#*/}; done"
+"""What udev makes on other systems, and upstream's runner prints to."""
+
+_VOLATILE = re.compile(r"(?:state|qlen|promiscuity|allmulti|valid_lft|preferred_lft) \S+|NO-CARRIER,")
+
+
+@dataclass
+class _Found:
+    """What came of one case in one attempt."""
+
+    judgement: Judgement
+    seconds: float
+    start: float
+    problems: list[Problem] = field(default_factory=list)
+    diagnostics: list[str] = field(default_factory=list)
+    artifacts: dict[str, str] = field(default_factory=dict)
+    expected: Expected | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        return (self.expected.judgement if self.expected else self.judgement).verdict
+
+    @property
+    def reason(self) -> str:
+        return (self.expected.judgement if self.expected else self.judgement).reason
+
+    def describe(self) -> dict[str, Any]:
+        said = "\n".join(self.diagnostics[-_LINES:])
+        return {
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "seconds": round(self.seconds, 3),
+            "steps": [],
+            "evidence": [{"name": "what the test printed", "text": said}] if said.strip() else [],
+            "problems": [problem.excerpt for problem in self.problems],
+            "artifacts": self.artifacts,
+        }
+
+
+class Session:
+    """Runs tests, in one guest after the other."""
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        tests: Selftests,
+        issues: KnownIssues,
+        remote: RemoteHost,
+        journal: Journal,
+        *,
+        own_limit: float,
+        disruptive: bool,
+        boot: Callable[[RunPlan], Machine] = machines.boot,
+    ) -> None:
+        """Boot nothing yet.
+
+        Args:
+            plan: of the run, whose root has the tests.
+            tests: those that the root has.
+            issues: that are known of what is tested.
+            remote: the host at the other end of the wire.
+            journal: of the run.
+            own_limit: time limit, seconds on a guest of speed 1, of tests for which upstream has none.
+            disruptive: whether a test may take the interface down.
+            boot: boots a guest.
+        """
+        self._plan, self._tests, self._issues, self._remote, self._journal = plan, tests, issues, remote, journal
+        self._own_limit, self._disruptive, self._boot = own_limit, disruptive, boot
+        self._machine: Machine | None = None
+        self._reason = "the first one"
+        self._described = False
+        self._state = ""
+        self._console = 0
+        self._live = LiveConsole(Pace(plan.durations))
+
+    def run(self, selected: Sequence[Selected]) -> None:
+        """Run tests, and write what came of them.
+
+        Raises:
+            PlugfestError: no guest.
+        """
+        self._journal.write(
+            "planned",
+            durable=True,
+            requirements=[self._describe(each.test) for each in selected],
+            tests=[self._identity(each.test) for each in selected],
+        )
+        self._live.plan([_id(each.test) for each in selected])
+        try:
+            for each in selected:
+                self._test(each)
+        except KeyboardInterrupt:
+            self._journal.write("stopped", reason="interrupted", exit_status=INTERRUPTED, durable=True)
+        except PlugfestError as error:
+            self._journal.write("stopped", reason=str(error), exit_status=error.exit_status, durable=True)
+            raise
+        except (AgentError, AgentTimeout) as error:
+            reason = f"expected the guest to be prepared for the tests, found: {error}"
+            self._journal.write("stopped", reason=reason, exit_status=InfrastructureError.exit_status, durable=True)
+            raise InfrastructureError(reason) from error
+        finally:
+            self._replace("none")
+            self._remote.close()
+            self._journal.write("end", pytest_exit_status=0, durable=True)
+            self._live.close()
+
+    # --- one test -------------------------------------------------------------------------------------------------
+
+    def _test(self, selected: Selected) -> None:
+        test = selected.test
+        self._live.attempt(_id(test), str(test))
+        self._journal.write("attempt", durable=True, number=1, **self._identity(test))
+        begin = time.monotonic()
+        unfit = unfit_here(self._tests.text(test))
+        if unfit is None:
+            first = self._attempt(selected, 1)
+        else:
+            judgement = Judgement(Verdict.SKIP, unfit)
+            first = {"": _Found(judgement, 0.0, time.time(), expected=Expected(judgement))}
+        doubtful = [name for name, found in first.items() if found.verdict in OF_THE_DRIVER]
+        second: dict[str, _Found] = {}
+        if doubtful and self._plan.confirm:
+            for name in doubtful:
+                self._journal.write("unconfirmed", durable=True, **self._identity(test, name), **first[name].describe())
+            self._live.note(f"{test}: {len(doubtful)} of {len(first)} to be confirmed in a fresh guest")
+            self._replace(f"{test} is to be confirmed")
+            again = Selected(test, () if "" in doubtful else tuple(doubtful))
+            second = {name: found for name, found in self._attempt(again, 2).items() if name in doubtful}
+        names = list(first)
+        if names != [""]:
+            self._journal.write("cases", test=_id(test), tests=[self._identity(test, name) for name in names])
+            self._live.more(len(names) - 1)
+        for name in names:
+            self._conclude(
+                test, name, first[name], second.get(name), tried_again=name in doubtful and self._plan.confirm
+            )
+        self._live.ended(_id(test), time.monotonic() - begin)
+
+    def _attempt(self, selected: Selected, number: int) -> dict[str, _Found]:
+        """Run a test until each of its cases has a verdict."""
+        test = selected.test
+        found: dict[str, _Found] = {}
+        limit = limit_of(test, self._tests.tree, self._own_limit)
+        cases: list[str] | None = None
+        for guest in range(MOST_GUESTS):
+            machine = self._ready()
+            if machine.load_error is not None:
+                found.setdefault("", _Found(Judgement(Verdict.FAIL, str(machine.load_error)), 0.0, time.time()))
+                break
+            if guest == 0:
+                cases = self._cases(machine, selected)
+            start = time.time()
+            done = execute(
+                machine,
+                test,
+                limit=limit,
+                only=selected.cases if not found else [name for name in cases or () if name not in found],
+                disruptive=self._disruptive,
+            )
+            new = self._judge(test, done, cases, start, found)
+            folder = self._keep(test, done, new, number, guest)
+            found |= new
+            self._settle(test, done, new, bool(folder))
+            ended = done.gone is None and not done.timed_out
+            if ended or cases is None or all(name in found for name in cases):
+                break
+        return found
+
+    def _cases(self, machine: Machine, selected: Selected) -> list[str] | None:
+        """Return the cases that a test has, those that were selected; None if nobody knows before they have run."""
+        with suppress(CommandTimeout, GuestGone):
+            names = cases_of(machine, selected.test)
+            if names is not None:
+                return [name for name in names if not selected.cases or name in selected.cases]
+        return None
+
+    def _judge(
+        self, test: Selftest, done: Execution, cases: Sequence[str] | None, start: float, before: Collection[str]
+    ) -> dict[str, _Found]:
+        new: dict[str, _Found] = {}
+        at = start
+        for case in done.cases:
+            name = _unused(case.name, new)
+            if case is done.stopped:
+                found = _Found(self._unended(done), case.seconds, at, case.problems)
+                new[name] = self._expect(test, name, found)
+            else:
+                new[name] = self._case(test, name, case, at)
+            at += case.seconds
+        if done.gone is not None or done.timed_out:
+            if done.stopped is None:
+                # Cases that ended, but whose results were lost with the guest, run again.
+                left = [name for name in cases or () if name not in new and name not in before][done.unread :]
+                name = _unused(left[0] if left else "", new)
+                seconds = max(0.0, done.seconds - at + start)
+                new[name] = self._expect(test, name, _Found(self._unended(done), seconds, at, done.problems, done.rest))
+            return new
+        whole = done.whole or Result("", ResultKind.NOT_OK, "it printed no result")
+        failed = any(case.result is not None and case.result.outcome is ResultKind.NOT_OK for case in done.cases)
+        if not new or done.problems or (whole.outcome is ResultKind.NOT_OK and not failed):
+            whole.diagnostics = [*done.rest, *whole.diagnostics]
+            new[""] = self._case(test, "", Case("", whole, done.seconds, done.problems), start)
+        missing = [name for name in cases or () if name not in new and name not in before]
+        if missing and whole.outcome is ResultKind.OK:
+            reason = f"it ended well, but printed no result of {len(missing)} of its cases: {', '.join(missing[:3])}"
+            new[""] = self._expect(test, "", _Found(Judgement(Verdict.ERROR, reason), done.seconds, start))
+        return new
+
+    def _unended(self, done: Execution) -> Judgement:
+        """The verdict of the case that was running when the guest ended or the time limit passed."""
+        if done.gone is None and not done.problems:
+            return Judgement(Verdict.TIMEOUT, f"it did not end within {done.limit:.0f} s, the time limit of its test")
+        found = judge(None, done.problems)
+        return found if done.problems else Judgement(Verdict.CRASH, str(done.gone))
+
+    def _case(self, test: Selftest, name: str, case: Case, start: float) -> _Found:
+        judgement = judge(case.result, case.problems)
+        lacking = self._tests.lacking(test) if judgement.verdict is Verdict.FAIL else {}
+        said = case.result.diagnostics if case.result else []
+        for helper, reason in lacking.items():
+            if any(helper in line for line in said):
+                judgement = Judgement(Verdict.SKIP, f"the helper {helper} was not built: {reason}")
+        return self._expect(test, name, _Found(judgement, case.seconds, start, case.problems, said))
+
+    def _expect(self, test: Selftest, name: str, found: _Found) -> _Found:
+        fatal = next((number for number, problem in enumerate(found.problems, 1) if problem.fatal), None)
+        summaries = [problem.summary for problem in found.problems]
+        found.expected = self._issues.expect(found.judgement, str(test), (name,), summaries[:fatal])
+        return found
+
+    def _conclude(self, test: Selftest, name: str, first: _Found, second: _Found | None, *, tried_again: bool) -> None:
+        verdict, reason = first.verdict, first.reason
+        if second is not None and second.verdict is not verdict:
+            then = f"{second.verdict}: {second.reason}" if second.reason else str(second.verdict)
+            verdict, reason = Verdict.UNSTABLE, f"first {verdict}: {reason}; then, in a fresh guest, {then}"
+        elif second is None and tried_again:
+            verdict, reason = Verdict.UNSTABLE, f"first {verdict}: {reason}; then, in a fresh guest, it did not run"
+        elif second is not None and second.reason != reason:
+            reason = f"{reason} (second attempt: {second.reason})"
+        attempts = [first] if second is None else [first, second]
+        assert first.expected is not None
+        seconds = round(sum(each.seconds for each in attempts), 3)
+        self._journal.write(
+            "result",
+            **self._identity(test, name),
+            **{**first.describe(), "verdict": verdict, "reason": reason, "seconds": seconds},
+            attempts=[{"start": each.start, **each.describe()} for each in attempts] if second is not None else [],
+            durable=False,
+            **first.expected.describe(str(test)),
+            falsification=None,
+            advertised=None,
+        )
+        self._live.result(verdict, str(test), name, seconds, reason)
+
+    # --- the guest ------------------------------------------------------------------------------------------------
+
+    def _ready(self) -> Machine:
+        """Return a guest in which nothing is left of another test, and whose connection to the remote host is open."""
+        if self._machine is None:
+            begin = time.monotonic()
+            self._remote.restart()
+            machine = self._machine = self._boot(self._plan)
+            self._journal.write(
+                "boot",
+                seconds=time.monotonic() - begin,
+                reason=self._reason,
+                how=machine.startup,
+                speed=machine.speed,
+                driver=machine.driver_version(),
+                module=None if self._described else machine.module_file(),
+                model=None if machine.model is None else machine.model.call("model.describe"),
+            )
+            self._described = True
+            self._live.note(f"guest: {machine.startup}")
+            self._console = machine.console.mark()
+            if machine.load_error is None:
+                self._prepare(machine)
+        return self._machine
+
+    def _prepare(self, machine: Machine) -> None:
+        machine.agent.call("process.run", command=["sh", "-c", _STREAMS])
+        self._remote.introduce(machine.agent)
+        remote_host.connect(machine)
+        text = "".join(f"{name}={value}\n" for name, value in remote_host.configuration(machine.ifname).items())
+        for folder in {test.collection for test in self._tests.tests}:
+            remote_host.put(machine.agent, f"/{PLACE}/{SELFTESTS}/{folder}/net.config", text)
+        self._state = self._look(machine)
+
+    def _look(self, machine: Machine) -> str:
+        done = machine.ssh.run(_STATE.format(machine.ifname), check=False, timeout=machine.deadline(20.0).seconds)
+        return _VOLATILE.sub("", done.stdout)
+
+    def _settle(self, test: Selftest, done: Execution, new: Mapping[str, _Found], kept: bool) -> None:
+        """Decide whether the next test may have this guest."""
+        machine = self._machine
+        assert machine is not None
+        if done.gone is not None or done.timed_out or any(found.problems for found in new.values()):
+            self._replace(f"{test} left the guest unusable")
+        elif kept:
+            self._replace(f"a case of {test} did not pass")
+        else:
+            changed = "its state cannot be read"
+            with suppress(AgentError, AgentTimeout, GuestGone, CommandTimeout):
+                machine.link_watch.wait_until_steady()
+                changed = _difference(self._state, self._look(machine))
+            if changed:
+                self._replace(f"{test} did not leave the interface as it found it: {changed}")
+            else:
+                self._console = machine.console.mark()
+
+    def _replace(self, reason: str) -> None:
+        machine, self._machine = self._machine, None
+        self._reason = reason
+        if machine is not None:
+            machine.close()
+
+    def _keep(
+        self, test: Selftest, done: Execution, new: Mapping[str, _Found], attempt: int, guest: int
+    ) -> Path | None:
+        """Keep the output and the console of an execution in which a case did not pass; return the folder, None if there is none."""
+        bad = [found for found in new.values() if found.verdict.is_failure or found.verdict is Verdict.XFAIL]
+        if not bad and attempt == 1:
+            return None
+        machine = self._machine
+        assert machine is not None
+        folder = self._plan.output / "artifacts" / slug(_id(test))
+        if attempt > 1:
+            folder /= f"attempt-{attempt}"
+        if guest:
+            folder /= f"guest-{guest + 1}"
+        folder.mkdir(parents=True, exist_ok=True)
+        files = {"output.txt": done.output, "console.txt": machine.console.text_since(self._console)}
+        if machine.alive():
+            with suppress(AgentError, AgentTimeout):
+                files["dmesg.txt"] = machine.agent.call("process.run", command=["dmesg"], timeout=20.0)["stdout"]
+        for name, text in files.items():
+            if text.strip():
+                (folder / name).write_text(text, encoding="utf-8", errors="replace")
+        paths = {path.name: str(path.relative_to(self._plan.output)) for path in sorted(folder.glob("*.txt"))}
+        for found in bad if attempt == 1 else new.values():
+            found.artifacts = paths
+        return folder if bad else None
+
+    # --- the journal ----------------------------------------------------------------------------------------------
+
+    def _identity(self, test: Selftest, case: str = "") -> dict[str, Any]:
+        return {
+            "test": f"{_id(test)}[{case}]" if case else _id(test),
+            "requirement": str(test),
+            "area": test.collection,
+            "level": "SHOULD",
+            "fault": None,
+        }
+
+    def _describe(self, test: Selftest) -> dict[str, Any]:
+        """Return a test's entry among the requirements of the report."""
+        return {
+            "id": str(test),
+            "level": "SHOULD",
+            "area": test.collection,
+            "source": f"{SELFTESTS}/{test.collection}/{test.name} ({self._tests.title})",
+            "sentence": sentence(self._tests.text(test)) or f"Upstream's test {test.name} passes.",
+            "procedure": [],
+            "possible_problems": "",
+            "falsified_by": [],
+            "falsified_as": "fail",
+            "match": {},
+            "test": test.name,
+            "path": f"{test.collection}/{test.name}",
+            "line": 1,
+        }
+
+
+def unfit_here(text: str) -> str | None:
+    """Return why a test cannot show anything about the driver here; None if it can.
+
+    Args:
+        text: of the test. Shell tests of net/forwarding that are not made for one interface and a remote host (DRIVER_TEST_CONFORMANT)
+            want several of this machine's, joined by cables, and make veths where nobody names any.
+    """
+    several = re.search(r"^NUM_NETIFS=(\d+)", text, re.MULTILINE)
+    if several is None or re.search(r"DRIVER_TEST_CONFORMANT:?=[\"']?yes", text):
+        return None
+    return f"it wants {several[1]} interfaces of the device, joined by cables (NUM_NETIFS={several[1]}); a run has one"
+
+
+def sentence(text: str) -> str:
+    """Return what a test says of itself: the first paragraph of its docstring, or of the comment at its top."""
+    docstring = re.match(r'(?:#.*\n|\s*\n)*"""\s*([\s\S]+?)(?:\n\s*\n|""")', text)
+    if docstring is not None:
+        return " ".join(docstring[1].split())
+    lines: list[str] = []
+    for line in text.splitlines():
+        if line.startswith("#!") or "SPDX-License-Identifier" in line or (not line.strip("# ") and not lines):
+            continue
+        if not line.startswith("# "):
+            break
+        lines.append(line.removeprefix("# ").strip())
+    return " ".join(lines)
+
+
+def _id(test: Selftest) -> str:
+    return f"{test.collection}/{test.name}"
+
+
+def _unused(name: str, names: Collection[str]) -> str:
+    """Return a name that no other case of the test has: two may print the same."""
+    if name not in names:
+        return name
+    return next(found for found in (f"{name}#{number}" for number in range(2, len(names) + 3)) if found not in names)
+
+
+def _difference(before: str, after: str) -> str:
+    """Return the first line that one text has and the other has not, with both."""
+    old, new = before.splitlines(), after.splitlines()
+    pairs: Iterator[tuple[str, str]] = zip(old, new, strict=False)
+    for was, now in pairs:
+        if was != now:
+            return f"{' '.join(was.split())[:120]!r} became {' '.join(now.split())[:120]!r}"
+    return "" if len(old) == len(new) else f"{len(old)} lines became {len(new)}"

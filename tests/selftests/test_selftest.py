@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The tests in a kernel's source: which there are, and what is said of helpers that did not build."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+from plugfest.errors import InfrastructureError, UsageError
+from plugfest.provision.artifact import Kernel
+from plugfest.provision.settings import ProvisionSettings
+from plugfest.provision.source import unpack_parts
+from plugfest.selftests.execution import limit_of
+from plugfest.selftests.selftest import SELFTESTS, Selftest, Selftests, ensure_tests, listed, unbuilt
+from plugfest.selftests.session import sentence
+
+MAKEFILE = """\
+# SPDX-License-Identifier: GPL-2.0
+TEST_INCLUDES := $(wildcard lib/py/*.py) \\
+    ../../net/lib.sh \\
+
+TEST_GEN_FILES := \\
+    napi_id_helper \\
+# end of TEST_GEN_FILES
+
+TEST_PROGS := \\
+    gro.py \\
+    ping.py \\
+# end of TEST_PROGS
+
+TEST_PROGS_EXTENDED := \\
+    port_split.py \\
+# end of TEST_PROGS_EXTENDED
+
+TEST_PROGS += late.sh
+
+include ../../lib.mk
+"""
+
+
+def made(tmp_path: Path) -> Path:
+    selftests = tmp_path / SELFTESTS
+    for folder, names in {
+        "drivers/net": ("ping.py", "napi_id_helper.c"),
+        "drivers/net/hw": ("iou-zcrx.c", "ncdevmem.c", "nk.bpf.c"),
+        "net/lib": ("csum.c", "xdp.bpf.c"),
+    }.items():
+        (selftests / folder).mkdir(parents=True)
+        (selftests / folder / "Makefile").write_text(MAKEFILE if folder == "drivers/net" else "")
+        for name in names:
+            (selftests / folder / name).write_text("run iou-zcrx")
+    return selftests
+
+
+def test_the_makefiles_list_the_tests(tmp_path: Path) -> None:
+    names = [str(each) for each in listed(made(tmp_path))]
+    assert names == [f"drivers/net:{name}" for name in ("gro.py", "ping.py", "late.sh", "port_split.py")]
+
+
+def test_what_did_not_build_has_its_reason(tmp_path: Path) -> None:
+    log = (
+        "Makefile:13: excluding iouring tests, liburing not installed or too old\n"
+        "ncdevmem.c:77:10: fatal error: netdev-user.h: No such file or directory\n"
+    )
+    built = {"net/lib/csum", "net/lib/xdp.bpf.o", "drivers/net/napi_id_helper"}
+    assert unbuilt(made(tmp_path), built, log) == {
+        "iou-zcrx": "excluding iouring tests, liburing not installed or too old",
+        "ncdevmem": "ncdevmem.c:77:10: fatal error: netdev-user.h: No such file or directory",
+        "nk.bpf.o": "its makefile did not build it",
+    }
+
+
+def test_a_test_lacks_the_helpers_that_it_names(tmp_path: Path) -> None:
+    made(tmp_path)
+    ping = Selftest("drivers/net", "ping.py")
+    found = Selftests(tmp_path, "", (ping,), {"iou-zcrx": "too old", "zcrx": "no"}, tmp_path, "")
+    assert found.lacking(ping) == {"iou-zcrx": "too old", "zcrx": "no"}
+    assert Selftests(tmp_path, "", (ping,), {"iou": "too old", "crx": "no"}, tmp_path, "").lacking(ping).keys() <= {
+        "iou"
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "limit"), [("timeout=360\n", 360.0), ("timeout=0\n", 600.0), ("", 45.0), (None, 45.0)]
+)
+def test_the_time_limit_is_that_of_the_folder(tmp_path: Path, settings: str | None, limit: float) -> None:
+    folder = made(tmp_path) / "drivers/net"
+    if settings is not None:
+        (folder / "settings").write_text(settings)
+    assert limit_of(Selftest("drivers/net", "ping.py"), tmp_path, 600.0) == limit
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (
+            '#!/usr/bin/env python3\n# SPDX-License-Identifier: GPL-2.0\n\n"""\nTests of it,\nall.\n\nMore.\n"""\n',
+            "Tests of it, all.",
+        ),
+        ('#!/usr/bin/env python3\n# SPDX-License-Identifier: GPL-2.0\n\nimport os\n"""no"""\n', ""),
+        (
+            "#!/bin/bash\n# SPDX-License-Identifier: GPL-2.0\n\n# Checks that\n# it works.\nx=1\n",
+            "Checks that it works.",
+        ),
+        ("", ""),
+    ],
+)
+def test_what_a_test_says_of_itself(text: str, wanted: str) -> None:
+    assert sentence(text) == wanted
+
+
+def kernel(spec: str, image: Path) -> Kernel:
+    return Kernel(spec, "7.3.4", image, image, image, None, "k")
+
+
+def test_an_image_that_is_not_of_debian_is_refused(tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    image.write_bytes(b"Linux version 7.3.4 (me@here) #1")
+    with pytest.raises(InfrastructureError, match="expected the version of Debian's package in its image, found none"):
+        ensure_tests(ProvisionSettings(cache=tmp_path), kernel("trixie-backports", image))
+
+
+def test_a_tree_without_tests_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"found no Documentation/netlink there; name a channel or a complete tree"):
+        ensure_tests(ProvisionSettings(cache=tmp_path), kernel(str(tmp_path), tmp_path))
+
+
+def archive(path: Path, names: list[str]) -> Path:
+    with tarfile.open(path, "w:xz") as made_archive:
+        for name in names:
+            member = tarfile.TarInfo(f"linux-source-7.3/{name}")
+            member.size = 1
+            made_archive.addfile(member, io.BytesIO(b"x"))
+    return path
+
+
+def test_the_wanted_parts_are_unpacked(tmp_path: Path) -> None:
+    source = archive(
+        tmp_path / "linux.tar.xz", ["Makefile", "arch/x86/a", "drivers/b", "tools/lib/c", "tools/lib/d/e", "z"]
+    )
+    unpack_parts(source, tmp_path / "tree", ("Makefile", "arch/x86", "tools/lib"), ("tools/lib/d",))
+    assert sorted(
+        str(path.relative_to(tmp_path / "tree")) for path in (tmp_path / "tree").rglob("*") if path.is_file()
+    ) == [
+        "Makefile",
+        "arch/x86/a",
+        "tools/lib/c",
+    ]
+
+
+def test_a_part_that_is_missing_is_named(tmp_path: Path) -> None:
+    source = archive(tmp_path / "linux.tar.xz", ["Makefile", "tools/lib/c"])
+    with pytest.raises(InfrastructureError, match=r"expected arch/x86 in linux.tar.xz, found none"):
+        unpack_parts(source, tmp_path / "tree", ("Makefile", "arch/x86", "tools/lib"))
+
+
+def test_an_archive_cut_short_is_named(tmp_path: Path) -> None:
+    source = archive(tmp_path / "linux.tar.xz", ["Makefile", "tools/lib/c"])
+    source.write_bytes(source.read_bytes()[:60])
+    with pytest.raises(InfrastructureError, match=r"expected a kernel's source in linux.tar.xz, found: "):
+        unpack_parts(source, tmp_path / "tree", ("Makefile", "zzz"))
