@@ -52,6 +52,30 @@ class SshServer(paramiko.ServerInterface):
     def check_channel_request(self, kind: str, chanid: int) -> int:
         return paramiko.common.OPEN_SUCCEEDED
 
+    def check_port_forward_request(self, address: str, port: int) -> int | bool:
+        if port == 1:
+            return False
+        listener = socket.create_server((address, port))
+        threading.Thread(target=self._forward, args=(listener,), daemon=True).start()
+        return int(listener.getsockname()[1])
+
+    def _forward(self, listener: socket.socket) -> None:
+        """Pass the first connection on."""
+        with listener:
+            near, origin = listener.accept()
+        channel = self.transports[-1].open_forwarded_tcpip_channel(origin, near.getsockname())
+
+        def back() -> None:
+            while data := channel.recv(1 << 16):
+                near.sendall(data)
+            near.shutdown(socket.SHUT_WR if channel.eof_received and not channel.closed else socket.SHUT_RDWR)
+
+        threading.Thread(target=back, daemon=True).start()
+        with suppress(OSError):
+            while data := near.recv(1 << 16):
+                channel.sendall(data)
+            channel.shutdown_write()
+
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         threading.Thread(target=self._run, args=(channel, command), daemon=True).start()
         return True

@@ -166,3 +166,36 @@ def test_private_key_is_its_owners_alone(key: KeyPair, tmp_path: Path) -> None:
 def test_keys_of_the_exchange_are_cheap_for_an_emulated_guest(session: SshSession) -> None:
     assert all(name.startswith("curve25519") for name in session._transport.get_security_options().kex)
     assert ssh_module._WINDOW >= 1 << 20
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def test_a_forwarded_port_leads_here(session: SshSession) -> None:
+    port = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as here:
+        session.forward(port, here.getsockname())
+        with socket.create_connection(("127.0.0.1", port)) as there:
+            there.sendall(b"question")
+            connection, _ = here.accept()
+            with connection:
+                assert connection.recv(100) == b"question"
+                there.shutdown(socket.SHUT_WR)
+                assert connection.recv(100) == b""
+                connection.sendall(b"answer")
+            assert there.recv(100) == b"answer"
+            assert there.recv(100) == b""
+
+
+def test_a_port_that_is_not_forwarded(session: SshSession) -> None:
+    with pytest.raises(InfrastructureError, match="expected the guest to forward its port 1, found: "):
+        session.forward(1, ("127.0.0.1", 1))
+
+
+def test_a_forwarded_port_that_leads_nowhere_is_closed(session: SshSession) -> None:
+    port = free_port()
+    session.forward(port, ("127.0.0.1", free_port()))
+    with socket.create_connection(("127.0.0.1", port)) as there:
+        assert there.recv(100) == b""

@@ -48,3 +48,39 @@ def test_a_long_reason_is_cut() -> None:
 
 def test_a_failure_without_a_word_has_a_reason() -> None:
     assert judge(Result("a", ResultKind.NOT_OK)) == Judgement(Verdict.FAIL, "the test says no reason")
+
+
+def failed(command: str, said: str) -> Judgement:
+    lines = [
+        "Exception| lib.CmdExitFailure: Command failed",
+        f"Exception| {command}",
+        "Exception|   EXIT: 2",
+        f"Exception|   STDERR: {said}",
+    ]
+    return judge(Result("a", ResultKind.NOT_OK, "", lines))
+
+
+def test_what_the_remote_hosts_kernel_lacks_shows_nothing_about_the_driver() -> None:
+    found = failed("CMD[remote]: ip link add link wire0 ms0 type macsec encrypt on", "Error: Unknown device type.")
+    said = "the kernel of this machine, the remote host's, does not know `ip link add link wire0 ms0 type macsec encrypt on`"
+    assert found == Judgement(Verdict.SKIP, said)
+
+
+def test_what_the_guests_kernel_lacks_is_left_to_the_test() -> None:
+    assert failed("CMD: ip link add ms0 type macsec", "Error: Unknown device type.").verdict is Verdict.FAIL
+
+
+def test_what_an_older_ethtool_lacks_shows_nothing_about_the_driver() -> None:
+    found = failed("CMD: ethtool --json -l eth0", "ethtool: bad command line argument(s)")
+    assert found == Judgement(Verdict.SKIP, "the guest's ethtool does not know `ethtool --json -l eth0`")
+
+
+def test_a_skip_before_there_are_cases_is_one() -> None:
+    lines = ["Traceback (most recent call last):", "net.lib.py.ksft.KsftSkipEx: no netconsole"]
+    assert judge(Result("", ResultKind.NOT_OK, "exit=1", lines)) == Judgement(Verdict.SKIP, "no netconsole")
+
+
+def test_a_family_that_the_kernel_lacks_shows_nothing_about_the_driver() -> None:
+    lines = ["net.ynl.pyynl.lib.ynl.YnlException: Family 'psp' not supported by the kernel"]
+    found = judge(Result("", ResultKind.NOT_OK, "exit=1", lines))
+    assert found == Judgement(Verdict.SKIP, "the guest's kernel has no netlink family psp")

@@ -49,8 +49,9 @@ _STATE = (
     "ip -o -d link show dev {0}; ip -o addr show dev {0}; for what in k l g c n x a; do ethtool -$what {0} 2>&1; done"
 )
 """What a test must leave as it found it; else the next one gets a fresh guest."""
-_STREAMS = "for each in 0/stdin 1/stdout 2/stderr; do ln -sfn /proc/self/fd/${each%/*} /dev/${each#*/}; done"
-"""What udev makes on other systems, and upstream's runner prints to."""
+_SYSTEM = """for each in 0/stdin 1/stdout 2/stderr; do ln -sfn /proc/self/fd/${each%/*} /dev/${each#*/}; done
+modprobe -q configfs; mount -t configfs configfs /sys/kernel/config"""
+"""What udev and systemd make on other systems: what upstream's runner prints to, and what its tests configure netconsole with."""
 
 _VOLATILE = re.compile(r"(?:state|qlen|promiscuity|allmulti|valid_lft|preferred_lft) \S+|NO-CARRIER,")
 
@@ -329,7 +330,7 @@ class Session:
         return self._machine
 
     def _prepare(self, machine: Machine) -> None:
-        machine.agent.call("process.run", command=["sh", "-c", _STREAMS])
+        machine.agent.call("process.run", command=["sh", "-c", _SYSTEM])
         self._remote.introduce(machine.agent)
         remote_host.connect(machine)
         text = "".join(f"{name}={value}\n" for name, value in remote_host.configuration(machine.ifname).items())
