@@ -27,12 +27,11 @@ KSFT = """\
 #!/bin/bash
 # Says what a test does.
 cases() { echo one; echo two; echo three; }
-wanted=$(cases) left_out=
+wanted=$(cases)
 while [ $# -gt 0 ]; do
 	case $1 in
 	-l) cases; exit 0 ;;
 	-t) [ "$wanted" = "$(cases)" ] && wanted=; wanted="$wanted $2"; shift ;;
-	-T) left_out="$left_out $2"; shift ;;
 	esac
 	shift
 done

@@ -8,7 +8,7 @@ import re
 import select
 import shlex
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,9 +34,10 @@ _HEADER = re.compile(r"# (?:timeout set to|overriding timeout to|selftests: )")
 
 _CHUNK = 1 << 16
 _LOOK = 0.5
+_ENVIRONMENT = "export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 NO_COLOR=1 PYTHONUNBUFFERED=1"
 _RUN = r"""cd {folder} || exit 1
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 NO_COLOR=1 PYTHONUNBUFFERED=1 BASE_DIR={base}
-export kselftest_override_timeout={limit} {variables}
+{environment}
+export BASE_DIR={base} kselftest_override_timeout={limit} {variables}
 . $BASE_DIR/kselftest/runner.sh
 RUN_IN_NETNS=
 run_many {test} 2>&1 | sed -u -n -E -e p -e 's/^(# ?|  )*(not )?ok [0-9].*/{mark}/;t mark;b' \
@@ -125,9 +126,8 @@ def cases_of(machine: Machine, test: Selftest) -> list[str] | None:
     if not test.name.endswith(".py"):
         return None
     folder = f"/{PLACE}/{SELFTESTS}"
-    command = (
-        f"grep -q list_tests {folder}/net/lib/py/ksft.py && cd {folder}/{test.collection} && exec ./{test.name} -l"
-    )
+    knows = f"grep -q list_tests {folder}/net/lib/py/ksft.py"
+    command = f"{_ENVIRONMENT}; {knows} && cd {folder}/{test.collection} && exec ./{test.name} -l"
     deadline = machine.deadline(30.0)
     done = machine.ssh.run(command, check=False, timeout=deadline.seconds)
     names = [line.strip() for line in done.stdout.splitlines()]
@@ -142,7 +142,6 @@ def execute(
     *,
     limit: float,
     only: Sequence[str] = (),
-    without: Collection[str] = (),
     disruptive: bool = True,
 ) -> Execution:
     """Run a test with upstream's own runner.
@@ -152,13 +151,12 @@ def execute(
         test: the test.
         limit: its time limit on a guest of speed 1, seconds.
         only: these of its cases; none for all.
-        without: these of its cases are left out.
         disruptive: whether a test may take the interface down: ``DISRUPTIVE``.
     """
     found = Execution()
     deadline = machine.deadline(limit)
     found.limit = deadline.seconds
-    arguments = [word for name in only for word in ("-t", name)] or [word for name in without for word in ("-T", name)]
+    arguments = [word for name in only for word in ("-t", name)]
     variables = {
         "DISRUPTIVE": "yes" if disruptive else "no",
         f"KSELFTEST_{re.sub(r'[^0-9A-Z_]', '_', test.name.upper())}_ARGS": shlex.join(arguments),
@@ -169,6 +167,7 @@ def execute(
     script = _RUN.format(
         folder=shlex.quote(f"{base}/{test.collection}"),
         base=shlex.quote(base),
+        environment=_ENVIRONMENT,
         limit=round(deadline.seconds),
         variables=" ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items()),
         test=shlex.quote(f"./{test.name}"),
