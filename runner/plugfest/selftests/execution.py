@@ -18,6 +18,7 @@ from plugfest.machine.console import Problem
 from plugfest.machine.machine import Machine
 from plugfest.machine.ssh import GuestGone
 from plugfest.selftests.ktap import Parser, Result, ResultKind
+from plugfest.selftests.remote_host import SLOW
 from plugfest.selftests.selftest import PLACE, SELFTESTS, Selftest
 
 LARGEST = 16 << 20
@@ -25,9 +26,6 @@ LARGEST = 16 << 20
 
 GRACE = 60.0
 """Seconds after its time limit in which upstream's runner ends a test."""
-
-_SLOW = 0.5
-"""Speed of a guest below which it is a slow machine: ``KSFT_MACHINE_SLOW``."""
 
 _HEADER = re.compile(r"# (?:timeout set to|overriding timeout to|selftests: )")
 """What upstream's runner prints before a test."""
@@ -161,7 +159,7 @@ def execute(
         "DISRUPTIVE": "yes" if disruptive else "no",
         f"KSELFTEST_{re.sub(r'[^0-9A-Z_]', '_', test.name.upper())}_ARGS": shlex.join(arguments),
     }
-    if machine.speed < _SLOW:
+    if machine.speed < SLOW:
         variables["KSFT_MACHINE_SLOW"] = "yes"
     base = f"/{PLACE}/{SELFTESTS}"
     script = _RUN.format(

@@ -28,6 +28,9 @@ from plugfest.machine.qemu import die_with_parent
 from plugfest.machine.ssh import KeyPair
 from plugfest.machine.tap import DUT_IPV4, DUT_IPV6, IPV4, IPV6
 
+SLOW = 0.5
+"""Speed of a guest below which it is a slow machine."""
+
 NAME = "remote"
 """What the guest calls it: ``REMOTE_ARGS``."""
 
@@ -36,6 +39,11 @@ PORT = 2224
 
 LOCAL_PREFIX = "2001:db8:2::/64"
 """Addresses behind the DUT, for namespaces that a test makes there."""
+
+_RATE = 250_000_000 / 8
+"""Bytes a second that the remote host sends at most to a slow guest, for each unit of its speed: traffic of a host that is many times
+faster than the guest takes all the guest's time, and its shell's with it."""
+_BURST, _QUEUE = 1 << 16, 1 << 20
 
 _INSIDE, _PROGRAM = "/run/keys", "/run/remote"
 _CAPABILITIES = ("CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_NET_BIND_SERVICE", "CAP_IPC_LOCK", "CAP_SYS_NICE")
@@ -155,8 +163,13 @@ def connect(machine: Machine) -> None:
     if done["exit_status"] != 0:
         log = machine.agent.call("files.read", path="/run/plugfest/ssh.log").strip()
         raise InfrastructureError(f"expected the guest to log in to the remote host, found: {log or 'no message'}")
-    with IPRoute() as route, suppress(NetlinkError):  # it may have the route
-        route.route("add", dst=LOCAL_PREFIX, gateway=DUT_IPV6, oif=machine.tap.index)
+    with IPRoute() as route:
+        with suppress(NetlinkError):  # it may have the route
+            route.route("add", dst=LOCAL_PREFIX, gateway=DUT_IPV6, oif=machine.tap.index)
+        if machine.speed < SLOW:
+            rate = int(_RATE * machine.speed)
+            with suppress(NetlinkError):  # this machine's kernel need not have it
+                route.tc("replace", "tbf", machine.tap.index, 0x10000, rate=rate, burst=_BURST, limit=_QUEUE)
 
 
 def configuration(ifname: str) -> dict[str, str]:
