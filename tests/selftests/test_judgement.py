@@ -24,7 +24,7 @@ def test_xfail_of_upstream_is_a_skip() -> None:
 
 def test_a_failed_check_is_the_reason() -> None:
     lines = ["Check| At /x.py, line 3, in a:", "Check|     ksft_eq(1, 2)", "Check failed 1 != 2 of it"]
-    assert judge(Result("a", ResultKind.NOT_OK, "", lines)) == Judgement(
+    assert judge(Result("a", ResultKind.NOT_OK, "", diagnostics=lines)) == Judgement(
         Verdict.FAIL, "Check failed 1 != 2 of it: ksft_eq(1, 2)"
     )
 
@@ -39,11 +39,11 @@ def test_an_exception_is_the_reason_with_what_the_command_said() -> None:
         "Exception|   STDERR: unreachable",
     ]
     reason = "net.lib.py.utils.CmdExitFailure: Command failed; CMD: ping -c 1; EXIT: 1; STDERR: unreachable"
-    assert judge(Result("a", ResultKind.NOT_OK, "", lines)) == Judgement(Verdict.FAIL, reason)
+    assert judge(Result("a", ResultKind.NOT_OK, "", diagnostics=lines)) == Judgement(Verdict.FAIL, reason)
 
 
 def test_a_long_reason_is_cut() -> None:
-    assert len(judge(Result("a", ResultKind.NOT_OK, "", ["Check failed " + "x" * 1000])).reason) < 310
+    assert len(judge(Result("a", ResultKind.NOT_OK, "", diagnostics=["Check failed " + "x" * 1000])).reason) < 310
 
 
 def test_a_failure_without_a_word_has_a_reason() -> None:
@@ -57,7 +57,7 @@ def failed(command: str, said: str) -> Judgement:
         "Exception|   EXIT: 2",
         f"Exception|   STDERR: {said}",
     ]
-    return judge(Result("a", ResultKind.NOT_OK, "", lines))
+    return judge(Result("a", ResultKind.NOT_OK, "", diagnostics=lines))
 
 
 def test_what_the_remote_hosts_kernel_lacks_shows_nothing_about_the_driver() -> None:
@@ -77,10 +77,25 @@ def test_what_an_older_ethtool_lacks_shows_nothing_about_the_driver() -> None:
 
 def test_a_skip_before_there_are_cases_is_one() -> None:
     lines = ["Traceback (most recent call last):", "net.lib.py.ksft.KsftSkipEx: no netconsole"]
-    assert judge(Result("", ResultKind.NOT_OK, "exit=1", lines)) == Judgement(Verdict.SKIP, "no netconsole")
+    assert judge(Result("", ResultKind.NOT_OK, "exit=1", diagnostics=lines)) == Judgement(Verdict.SKIP, "no netconsole")
 
 
 def test_a_family_that_the_kernel_lacks_shows_nothing_about_the_driver() -> None:
     lines = ["net.ynl.pyynl.lib.ynl.YnlException: Family 'psp' not supported by the kernel"]
-    found = judge(Result("", ResultKind.NOT_OK, "exit=1", lines))
+    found = judge(Result("", ResultKind.NOT_OK, "exit=1", diagnostics=lines))
     assert found == Judgement(Verdict.SKIP, "the guest's kernel has no netlink family psp")
+
+
+def test_a_check_that_an_older_ethtool_fails_shows_nothing_about_the_driver() -> None:
+    found = judge(
+        Result("a", ResultKind.NOT_OK, diagnostics=["Check failed x not in ethtool: bad command line argument(s)"])
+    )
+    assert found.verdict is Verdict.SKIP
+
+
+def test_a_skip_says_what_the_test_said_of_it() -> None:
+    assert (
+        judge(Result("a", ResultKind.SKIP, diagnostics=["sleep: no", "skipped: no such NIC"])).reason
+        == "skipped: no such NIC"
+    )
+    assert judge(Result("a", ResultKind.SKIP, diagnostics=["sleep: no"])).reason == "the test says no reason"

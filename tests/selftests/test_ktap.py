@@ -89,3 +89,13 @@ def test_an_output_cut_short_keeps_what_there_is() -> None:
 
 def test_bail_out() -> None:
     assert parse("# ok 1 a\n# Bail out! no memory\n").bail == "no memory"
+
+
+def test_a_case_that_had_failed_is_not_skipped() -> None:
+    (found,) = parse("# # Check failed a not in b\n# not ok 2 x.y # SKIP no\n").results
+    assert found.outcome is ResultKind.NOT_OK
+
+
+def test_the_older_form_of_a_skip_is_one() -> None:
+    (found,) = parse("not ok 2 y # SKIP no\n").results
+    assert found.outcome is ResultKind.SKIP

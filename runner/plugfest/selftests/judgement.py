@@ -16,6 +16,7 @@ _CODE = re.compile(r"^Check\| {4,}(\S.*)")
 _SKIPPED = re.compile(r"[\w.]*Ksft(Skip|Xfail)Ex: (.*)")
 _NO_FAMILY = re.compile(r"YnlException: Family '([\w-]+)' not supported by the kernel")
 _OLD_PROGRAM = re.compile(r"; CMD: (ethtool .*?); EXIT: \d+; STDERR: ethtool: bad command line argument")
+_REFUSED = "ethtool: bad command line argument"
 _OLD_REMOTE = re.compile(
     r"; CMD\[remote\]: (ip .*?); EXIT: \d+; STDERR: (?:Error|RTNETLINK answers): (?:Unknown device type|Operation not supported)"
 )
@@ -41,7 +42,7 @@ def judge(result: Result | None, problems: Sequence[Problem] = ()) -> Judgement:
     if result.outcome is ResultKind.OK:
         return Judgement(Verdict.PASS)
     if result.outcome is ResultKind.SKIP:
-        return Judgement(Verdict.SKIP, _cut(result.said) if result.said else _last(result.diagnostics, "SKIP"))
+        return Judgement(Verdict.SKIP, _cut(result.said) if result.said else _last(result.diagnostics, "skip"))
     if result.outcome is ResultKind.XFAIL:
         return Judgement(Verdict.SKIP, f"XFAIL: {result.said or 'the test says no reason'}")
     if result.outcome is ResultKind.TIMEOUT:
@@ -62,6 +63,8 @@ def _lack(reason: str) -> str | None:
     program = _OLD_PROGRAM.search(reason)
     if program is not None:
         return f"the guest's ethtool does not know `{program[1]}`"
+    if _REFUSED in reason:
+        return f"the guest's ethtool does not know what the test asks of it: {reason}"
     remote = _OLD_REMOTE.search(reason)
     return None if remote is None else f"the kernel of this machine, the remote host's, does not know `{remote[1]}`"
 
@@ -82,9 +85,8 @@ def why(result: Result) -> str:
 
 
 def _last(lines: Sequence[str], word: str = "") -> str:
-    """Return the last line that is not blank, if there is one with a word the last of these."""
-    said = [line for line in lines if line.strip()]
-    found = [line for line in said if word in line] or said
+    """Return the last line that is not blank, of those with a word in whatever case."""
+    found = [line for line in lines if line.strip() and word in line.lower()]
     return _cut(found[-1]) if found else "the test says no reason"
 
 

@@ -369,10 +369,8 @@ class Session:
     def _keep(
         self, test: Selftest, done: Execution, new: Mapping[str, _Found], attempt: int, guest: int
     ) -> Path | None:
-        """Keep the output and the console of an execution in which a case did not pass; return the folder, None if there is none."""
+        """Keep the output of an execution, and the console if a case did not pass; return the folder then, else None."""
         bad = [found for found in new.values() if found.verdict.is_failure or found.verdict is Verdict.XFAIL]
-        if not bad and attempt == 1:
-            return None
         machine = self._machine
         assert machine is not None
         folder = self._plan.output / "artifacts" / slug(_id(test))
@@ -381,16 +379,19 @@ class Session:
         if guest:
             folder /= f"guest-{guest + 1}"
         folder.mkdir(parents=True, exist_ok=True)
-        files = {"output.txt": done.output, "console.txt": machine.console.text_since(self._console)}
-        if machine.alive():
-            with suppress(AgentError, AgentTimeout):
-                files["dmesg.txt"] = machine.agent.call("process.run", command=["dmesg"], timeout=20.0)["stdout"]
+        files = {"output.txt": done.output}
+        if bad or attempt > 1:
+            files["console.txt"] = machine.console.text_since(self._console)
+            if machine.alive():
+                with suppress(AgentError, AgentTimeout):
+                    files["dmesg.txt"] = machine.agent.call("process.run", command=["dmesg"], timeout=20.0)["stdout"]
         for name, text in files.items():
             if text.strip():
                 (folder / name).write_text(text, encoding="utf-8", errors="replace")
         paths = {path.name: str(path.relative_to(self._plan.output)) for path in sorted(folder.glob("*.txt"))}
-        for found in bad if attempt == 1 else new.values():
-            found.artifacts = paths
+        for found in new.values():
+            if found.verdict is not Verdict.PASS or attempt > 1:
+                found.artifacts = paths
         return folder if bad else None
 
     # --- the journal ----------------------------------------------------------------------------------------------
