@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,32 +16,27 @@ from plugfest.location import recipes_root
 from plugfest.machine.ssh import KeyPair, SshSession
 
 HOST, CLIENT = KeyPair(), KeyPair()
-START = """
-import pathlib, runpy, socket, sys
-sys.path.insert(0, sys.argv[1])
-import ssh_server
-create = socket.create_server
-def created(address):
-    found = create(("127.0.0.1", 0))
-    pathlib.Path(sys.argv[1], "port").write_text(str(found.getsockname()[1]))
-    return found
-socket.create_server = created
-ssh_server.main()
-"""
 
 
 @pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Iterator[int]:
+    """Of the server as the remote host has it."""
     folder = tmp_path_factory.mktemp("remote")
     HOST.write(folder / "host-key")
     (folder / "authorized").write_text(CLIENT.public)
-    script = START.replace("/root", str(folder))
-    text = (recipes_root() / "remote/ssh_server.py").read_text().replace('cwd="/root"', f'cwd="{folder}"')
-    (folder / "ssh_server.py").write_text(text)
-    server = subprocess.Popen([sys.executable, "-c", script, str(folder), "0"], stdout=subprocess.PIPE)
+    program = recipes_root() / "remote/ssh_server.py"
+    server = subprocess.Popen(
+        [sys.executable, "-I", "-B", program, folder, "0", home], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    )
     assert server.stdout is not None
-    assert server.stdout.readline() == b"listening\n"
-    yield int((folder / "port").read_text())
+    found = re.fullmatch(rb"listening on port (\d+)\n", server.stdout.readline())
+    assert found is not None
+    yield int(found[1])
     server.kill()
     server.wait()
     server.stdout.close()
@@ -76,3 +73,33 @@ def test_commands_run_side_by_side(session: SshSession, tmp_path: Path) -> None:
 def test_a_stranger_is_not_let_in(port: int) -> None:
     with pytest.raises(InfrastructureError, match="AuthenticationException"):
         SshSession(("127.0.0.1", port), KeyPair(), HOST.public)
+
+
+def test_a_command_begins_at_home(session: SshSession, home: Path) -> None:
+    assert session.run("pwd; echo $HOME").stdout.split() == [str(home), str(home)]
+
+
+def ended(pid: int, within: float = 4.0) -> bool:
+    end = time.monotonic() + within
+    while Path("/proc", str(pid)).exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    return not Path("/proc", str(pid)).exists()
+
+
+def test_a_program_that_prints_ends_with_its_client(session: SshSession) -> None:
+    with session.channel("echo $$; exec yes") as reading:
+        pid = int(reading.recv(100).split()[0])
+    assert ended(pid)
+
+
+def test_a_program_that_prints_little_ends_with_its_client(session: SshSession) -> None:
+    with session.channel("echo $$; while sleep 0.3; do echo more; done") as reading:
+        pid = int(reading.recv(100).split()[0])
+    assert ended(pid)
+
+
+def test_a_silent_program_outlives_its_client(session: SshSession, tmp_path: Path) -> None:
+    with session.channel(f"echo $$; sleep 0.8; exec >/dev/null; echo done >{tmp_path}/said") as reading:
+        pid = int(reading.recv(100).split()[0])
+    assert ended(pid)
+    assert (tmp_path / "said").read_text() == "done\n"

@@ -45,7 +45,7 @@ _RATE = 250_000_000 / 8
 faster than the guest takes all the guest's time, and its shell's with it."""
 _BURST, _QUEUE = 1 << 16, 1 << 20
 
-_INSIDE, _PROGRAM = "/run/keys", "/run/remote"
+_INSIDE, _PROGRAM, _HOME = "/run/keys", "/run/remote", "/root"
 _CAPABILITIES = ("CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_NET_BIND_SERVICE", "CAP_IPC_LOCK", "CAP_SYS_NICE")
 _END = 10.0
 _CLIENT = f"""Host {NAME}
@@ -100,7 +100,7 @@ class RemoteHost:
         argv += ["--ro-bind", str(self._folder), _INSIDE]
         argv += ["--ro-bind", str(recipes_root() / "remote"), _PROGRAM, "--new-session", "--clearenv"]
         argv += ["--setenv", "PATH", "/usr/sbin:/usr/bin"]
-        return [*argv, "--", "/usr/bin/python3", "-I", "-B", f"{_PROGRAM}/ssh_server.py", _INSIDE, str(PORT)]
+        return [*argv, "--", "/usr/bin/python3", "-I", "-B", f"{_PROGRAM}/ssh_server.py", _INSIDE, str(PORT), _HOME]
 
     def restart(self) -> None:
         """End all that runs on it, and start it again.
