@@ -12,8 +12,9 @@ from plugfest.errors import InfrastructureError, UsageError
 from plugfest.provision.artifact import Kernel
 from plugfest.provision.settings import ProvisionSettings
 from plugfest.provision.source import unpack_parts
+from plugfest.selftests import selftest
 from plugfest.selftests.execution import limit_of
-from plugfest.selftests.selftest import SELFTESTS, Selftest, Selftests, ensure_tests, listed, unbuilt
+from plugfest.selftests.selftest import PARTS, SELFTESTS, Selftest, Selftests, ensure_tests, listed, unbuilt
 from plugfest.selftests.session import sentence
 
 MAKEFILE = """\
@@ -125,6 +126,65 @@ def test_an_image_that_is_not_of_debian_is_refused(tmp_path: Path) -> None:
 def test_a_tree_without_tests_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"found no Documentation/netlink there; name a channel or a complete tree"):
         ensure_tests(ProvisionSettings(cache=tmp_path), kernel(str(tmp_path), tmp_path))
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A user's tree that has all that tests are built of, with a file in each folder."""
+    top = tmp_path / "linux"
+    for part in PARTS:
+        path = top / part
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if part in {"Kbuild", "Kconfig", "MAINTAINERS", "Makefile"}:
+            path.write_text("")
+        else:
+            path.mkdir(exist_ok=True)
+    folders = ("tools/net/ynl", "Documentation/netlink/specs", "include/uapi", "arch/x86/include/uapi", "tools/lib/bpf")
+    tests = [f"{SELFTESTS}/{name}" for name in ("drivers/net", "kselftest", "net/lib", "net/forwarding")]
+    for folder in (*folders, *tests):
+        (top / folder).mkdir(parents=True, exist_ok=True)
+    for file in ("drivers/net/Makefile", "net/lib.sh", "Makefile", "lib.mk"):
+        (top / SELFTESTS / file).write_text("")
+    return top
+
+
+class CacheOfKeys(Exception):  # noqa: N818 - ends `ensure_tests` once it has the key
+    """A cache that has nothing and builds nothing."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def get(self, kind: str, key: str, *_: object, **__: object) -> Path:
+        self.key = f"{kind}-{key}"
+        raise self
+
+
+def key_of(tree: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(selftest, "Cache", CacheOfKeys)
+    with pytest.raises(CacheOfKeys) as found:
+        ensure_tests(ProvisionSettings(cache=tree), kernel(str(tree), tree))
+    return found.value.key
+
+
+@pytest.mark.parametrize("name", ["Makefile", "settings", "config", "lib/py/env.py", "data.old", "link"])
+def test_a_change_of_a_trees_tests_changes_the_key(tree: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    before = key_of(tree, monkeypatch)
+    file = tree / SELFTESTS / "drivers/net" / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if name == "link":
+        file.symlink_to("Makefile")
+    else:
+        file.write_text("timeout=0")
+    assert key_of(tree, monkeypatch) != before
+
+
+@pytest.mark.parametrize("name", ["a.o", "a.a", "a.d", ".a.o.cmd", "__pycache__/a.pyc"])
+def test_what_was_built_in_a_tree_is_no_part_of_it(tree: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    before = key_of(tree, monkeypatch)
+    file = tree / SELFTESTS / "drivers/net" / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("x")
+    assert key_of(tree, monkeypatch) == before
 
 
 def archive(path: Path, names: list[str]) -> Path:

@@ -9,6 +9,7 @@ reads the netlink specifications go into the guest together, at `PLACE`.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -20,7 +21,7 @@ from plugfest.build.confinement import Confinement, Limits
 from plugfest.errors import InfrastructureError, UsageError
 from plugfest.provision.artifact import Kernel
 from plugfest.provision.build_root import make_system
-from plugfest.provision.cache import Cache, digest, digest_of_files, fingerprint
+from plugfest.provision.cache import Cache, digest, fingerprint
 from plugfest.provision.debian import UNUSED, Packages, unpack
 from plugfest.provision.kernel import CHANNELS
 from plugfest.provision.settings import ProvisionSettings
@@ -78,6 +79,17 @@ TOOLS = Packages(
     unused=tuple(name for name in UNUSED if name != "usr/lib/gcc"),
 )
 """Of the release that the guest's root is made of, whatever its kernel."""
+
+_BUILT_WITH = (
+    *_IN_GUEST,
+    f"{SELFTESTS}/Makefile",
+    f"{SELFTESTS}/lib.mk",
+    *("include/uapi", "arch/x86/include/uapi"),
+    "tools/lib/bpf",
+)
+"""What decides what the guest gets of a user's tree."""
+_BUILT = ("*.o", "*.a", "*.d", "*.cmd", "__pycache__")
+"""What a build leaves in a tree: neither a part of the source nor, made on a host of another libc, of use."""
 
 _BUILD_VERSION = re.compile(rb"Linux version [^\0\n]* Debian (\S+) \(\d{4}-\d\d-\d\d\)")
 _LIST = re.compile(r"^(TEST_PROGS(?:_EXTENDED)?)[ \t]*[:+]?=((?:.*\\\n)*.*)", re.MULTILINE)
@@ -277,14 +289,33 @@ def _check(tree: Path, kernel: Kernel) -> None:
         )
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path, without: Sequence[Path] = ()) -> None:
+    """Copy a part of a tree, but not what was built in it.
+
+    Args:
+        source: a folder or a file, which need not exist.
+        target: the copy.
+        without: folders that are left out.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
-        shutil.copytree(
-            source, target, symlinks=True, ignore=shutil.ignore_patterns("*.o", "*.a", "*.d", "__pycache__")
-        )
+        built = shutil.ignore_patterns(*_BUILT)
+
+        def left(folder: str, names: list[str]) -> set[str]:
+            return built(folder, names) | {name for name in names if Path(folder, name) in without}
+
+        shutil.copytree(source, target, symlinks=True, ignore=left)
     elif source.exists():
         shutil.copy(source, target)
+
+
+def _source_files(folder: Path) -> Iterator[Path]:
+    """Give the files, and the links, that `_copy` copies of a folder."""
+    built = shutil.ignore_patterns(*_BUILT)
+    for parent, below, names in os.walk(folder):
+        below[:] = set(below) - built(parent, below)
+        links = [name for name in below if Path(parent, name).is_symlink()]
+        yield from (Path(parent, name) for name in (*links, *(set(names) - built(parent, names))))
 
 
 class _DebianSource:
@@ -336,28 +367,23 @@ class _TreeSource:
         self.title = str(self._tree)
 
     def recipe(self) -> str:
-        """Return what identifies it: the contents of what the guest gets and of the headers."""
-        return digest(*(self._digest(part) for part in (*_IN_GUEST, "include/uapi", "tools/lib/bpf")))
+        """Return what identifies it: the contents of what the guest gets, of its makefiles and of the headers."""
+        return digest(*(self._digest(part) for part in _BUILT_WITH))
 
     def _digest(self, part: str) -> str:
         path = self._tree / part
-        return digest_of_files(path, "**/*.[!oad]*") if path.is_dir() else digest(path.read_bytes())
+        if path.is_file():
+            return digest(path.read_bytes())
+        parts: list[str | bytes] = []
+        for file in sorted(_source_files(path)):
+            parts.append(str(file.relative_to(path)))
+            parts += (
+                [str(file.readlink())] if file.is_symlink() else [oct(file.stat().st_mode & 0o111), file.read_bytes()]
+            )
+        return digest(*parts)
 
     def put(self, target: Path, _settings: ProvisionSettings) -> None:
         """Put the wanted parts into a folder."""
         left = [self._tree / name for name in _WITHOUT]
         for part in PARTS:
-            _copy_source(self._tree / part, target / part, left)
-
-
-def _copy_source(source: Path, target: Path, without: Sequence[Path]) -> None:
-    """Copy a part of a tree without what was built in it: host programs of another libc among it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_file():
-        shutil.copy(source, target)
-        return
-
-    def unwanted(folder: str, names: list[str]) -> set[str]:
-        return {name for name in names if Path(folder, name) in without or name.endswith((".o", ".a", ".cmd"))}
-
-    shutil.copytree(source, target, symlinks=True, ignore=unwanted)
+            _copy(self._tree / part, target / part, left)
