@@ -249,7 +249,7 @@ class Confinement:
             "as": (resource.RLIMIT_AS, 2 * limits.memory * _MIB),
             "fsize": (resource.RLIMIT_FSIZE, limits.space * _MIB),
         }
-        return ["prlimit", *(f"--{name}={_at_most(kind, value)}" for name, (kind, value) in wanted.items())]
+        return ["prlimit", *(f"--{name}={at_most(kind, value)}" for name, (kind, value) in wanted.items())]
 
     def _watch(self, process: subprocess.Popen[bytes]) -> str | None:
         """Wait until a process has ended; return which limit it exceeded, if any."""
@@ -414,7 +414,7 @@ def _last_line(log: Path) -> str:
     return lines[-1] if lines else "no message"
 
 
-def _at_most(kind: int, wanted: int) -> int:
+def at_most(kind: int, wanted: int) -> int:
     """Return a resource limit, or the host's own where that is lower: only root could raise it."""
     hard = resource.getrlimit(kind)[1]
     return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

@@ -6,20 +6,27 @@
 Its interface is the tap. Commands come through a port that the run's SSH session forwards, over the management NIC, so that they neither
 show on the wire nor depend on it; and one connection carries them all: upstream's README asks for that. The host's files are out of their
 reach: the remote host has the guest's root, read-only, with empty folders in memory to write to. Of the run's capabilities they have those
-of the network, and of the run's processes they see their own, which end with the remote host.
+of the network, and of the run's processes they see their own, which end with the remote host. What they may take has limits, as a build
+has (`plugfest.build.confinement`), and they have the system calls of a build. The network that they leave behind goes when it starts again.
 """
 
 from __future__ import annotations
 
 import base64
+import os
+import resource
+import select
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from plugfest.build import system_calls
+from plugfest.build.confinement import at_most
 from plugfest.errors import InfrastructureError
 from plugfest.location import recipes_root
 from plugfest.machine.agent import AgentClient
@@ -27,6 +34,7 @@ from plugfest.machine.machine import Machine
 from plugfest.machine.qemu import die_with_parent
 from plugfest.machine.ssh import KeyPair
 from plugfest.machine.tap import DUT_IPV4, DUT_IPV6, IPV4, IPV6
+from plugfest.machine.tap import NAME as TAP
 
 SLOW = 0.5
 """Speed of a guest below which it is a slow machine."""
@@ -46,8 +54,20 @@ faster than the guest takes all the guest's time, and its shell's with it."""
 _BURST, _QUEUE = 1 << 16, 1 << 20
 
 _INSIDE, _PROGRAM, _HOME = "/run/keys", "/run/remote", "/root"
-_CAPABILITIES = ("CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_NET_BIND_SERVICE", "CAP_IPC_LOCK", "CAP_SYS_NICE")
-_END = 10.0
+_NAMESPACES = ("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", NAME)
+_CAPABILITIES = ("CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_NET_BIND_SERVICE")
+_MIB = 1 << 20
+_SPACE = {"/tmp": 256, "/run": 16, "/root": 64, "/var": 64, "/dev/shm": 64}  # noqa: S108 - its own
+"""Folders that can be written, in memory, and how much of it each may have, MiB."""
+_LIMITS = {
+    "core": (resource.RLIMIT_CORE, 0),
+    "nofile": (resource.RLIMIT_NOFILE, 4096),
+    # Of the user, before Linux 5.14 with all that runs outside.
+    "nproc": (resource.RLIMIT_NPROC, 4096),
+    "as": (resource.RLIMIT_AS, 4096 * _MIB),
+    "fsize": (resource.RLIMIT_FSIZE, max(_SPACE.values()) * _MIB),
+}
+_CLEAN, _END = 30.0, 10.0
 _CLIENT = f"""Host {NAME}
   HostName 127.0.0.1
   Port {PORT}
@@ -77,52 +97,79 @@ class RemoteHost:
         """
         self._bwrap, self._root, self._folder = tuple(bwrap), root, folder
         self._host, self._client = KeyPair(), KeyPair()
+        self._log = folder.with_suffix(".log")
         folder.mkdir(parents=True, exist_ok=True)
         self._host.write(folder / "host-key")
         (folder / "authorized").write_text(self._client.public)
+        with IPRoute() as route:
+            links = [link.get_attr("IFLA_IFNAME") for link in route.get_links()]
+        self._links = tuple(dict.fromkeys((*links, "lo", TAP)))
         self._process: subprocess.Popen[bytes] | None = None
-        self.restart()
+        self._listen()
 
-    def argv(self) -> list[str]:
-        """Return the command that it is."""
-        argv = [
-            *self._bwrap,
-            "--unshare-pid",
-            "--unshare-ipc",
-            "--unshare-uts",
-            "--hostname",
-            NAME,
-            "--die-with-parent",
-        ]
-        argv += [word for name in _CAPABILITIES for word in ("--cap-add", name)]
+    def start(self, command: Sequence[str], errors: BinaryIO) -> subprocess.Popen[bytes]:
+        """Run a program as the remote host's commands run: with what they can reach, and no more.
+
+        Args:
+            command: the program and its arguments.
+            errors: file that gets its standard error; standard output is a pipe.
+        """
+        argv = [*self._bwrap, *_NAMESPACES, "--die-with-parent", "--new-session"]
+        # Run by root, bubblewrap leaves all that nobody drops.
+        argv += ["--cap-drop", "ALL", *(word for name in _CAPABILITIES for word in ("--cap-add", name))]
         argv += ["--ro-bind", str(self._root), "/", "--proc", "/proc", "--dev", "/dev"]
-        argv += [word for place in ("/tmp", "/run", "/root", "/var") for word in ("--tmpfs", place)]  # noqa: S108 - its own
-        argv += ["--ro-bind", str(self._folder), _INSIDE]
-        argv += ["--ro-bind", str(recipes_root() / "remote"), _PROGRAM, "--new-session", "--clearenv"]
+        for place, space in _SPACE.items():
+            argv += ["--size", str(space * _MIB), "--tmpfs", place]
+        argv += ["--remount-ro", "/dev", "--ro-bind", str(self._folder), _INSIDE]
+        argv += ["--ro-bind", str(recipes_root() / "remote"), _PROGRAM, "--clearenv"]
         argv += ["--setenv", "PATH", "/usr/sbin:/usr/bin"]
-        return [*argv, "--", "/usr/bin/python3", "-I", "-B", f"{_PROGRAM}/ssh_server.py", _INSIDE, str(PORT), _HOME]
+        limits = [f"--{name}={at_most(kind, value)}" for name, (kind, value) in _LIMITS.items()]
+        seccomp = system_calls.open_program()
+        try:
+            process = subprocess.Popen(
+                [*argv, "--seccomp", str(seccomp), "--", "prlimit", *limits, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                pass_fds=(seccomp,),
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, which needs no lock
+            )
+        finally:
+            os.close(seccomp)
+        with suppress(OSError):  # if the host is short of memory, this goes first
+            Path(f"/proc/{process.pid}/oom_score_adj").write_text("1000")
+        return process
 
     def restart(self) -> None:
-        """End all that runs on it, and start it again.
+        """End all that runs on it, remove what it left in this network namespace, and start it again; no guest runs meanwhile.
+
+        What was there when it was made stays: links, and rules that every namespace has.
 
         Raises:
             InfrastructureError: it did not start.
         """
         self.close()
-        log = self._folder.with_suffix(".log")
-        with log.open("wb") as errors:
-            process = subprocess.Popen(
-                self.argv(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, which needs no lock
-            )
+        with (
+            self._log.open("wb") as errors,
+            self.start(["sh", f"{_PROGRAM}/remove-leftovers", *self._links], errors) as process,
+        ):
+            status = process.wait(_CLEAN)
+        if status:
+            raise InfrastructureError(f"expected to reset the tests' remote host, found: {self._said()}")
+        self._listen()
+
+    def _listen(self) -> None:
+        server = ["python3", "-I", "-B", f"{_PROGRAM}/ssh_server.py", _INSIDE, str(PORT), _HOME]
+        with self._log.open("wb") as errors:
+            process = self.start(server, errors)
         self._process = process
         assert process.stdout is not None
         if not process.stdout.readline():
-            text = log.read_text(errors="replace").strip().splitlines() or ["nothing"]
-            raise InfrastructureError(f"expected the tests' remote host to listen, found that it ended: {text[-1]}")
+            raise InfrastructureError(f"expected the tests' remote host to listen, found that it ended: {self._said()}")
+
+    def _said(self) -> str:
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "no message"
 
     def introduce(self, agent: AgentClient) -> None:
         """Let a guest log in: write its client's configuration and keys."""
@@ -140,7 +187,10 @@ class RemoteHost:
         process.kill()
         process.wait(_END)
         assert process.stdout is not None
-        process.stdout.close()
+        with process.stdout:
+            # bubblewrap ends before what it started: the SSH server, which has this pipe and its port until then.
+            while select.select([process.stdout], [], [], _END)[0] and os.read(process.stdout.fileno(), 1024):
+                pass
 
 
 def put(agent: AgentClient, path: str, text: str) -> None:
