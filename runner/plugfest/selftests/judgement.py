@@ -20,6 +20,17 @@ _REFUSED = "ethtool: bad command line argument"
 _OLD_REMOTE = re.compile(
     r"; CMD\[remote\]: (ip .*?); EXIT: \d+; STDERR: (?:Error|RTNETLINK answers): (?:Unknown device type|Operation not supported)"
 )
+_NOT_ALLOWED = re.compile(
+    r"; CMD\[remote\]: ([^;]*?); EXIT: \d+; (?:STDOUT: [^;]*; )?"
+    r"STDERR: [^;]*(Operation not permitted|Permission denied|Read-only file system)"
+)
+_NO_PROGRAM = re.compile(
+    r": (?P<bash>[\w.+-]+): command not found"
+    r"|: \d+: (?P<dash>[\w.+-]+): not found"
+    r"|(?:env|timeout): (?:failed to run command )?\W(?P<coreutils>[\w.+-]+)\W: No such file or directory"
+    r"|_execute_child\b[\s\S]*?FileNotFoundError: \[Errno 2\] No such file or directory: '(?P<python>[\w.+-]+)'"
+)
+"""By the program that looked for it; one with a path is a helper of the test's, not a program of the guest's root."""
 _EXCEPTION = re.compile(r"^(?:Exception\| ?|Defer Exception\| ?)(?P<text>.*)")
 _RAISED = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Failure|Ex|Expired|Exit|Terminate|Interrupt)\b.*")
 _SAID = re.compile(r"^\s*(?:CMD(?:\[remote\])?|EXIT|STDOUT|STDERR): *\S.*")
@@ -48,8 +59,21 @@ def judge(result: Result | None, problems: Sequence[Problem] = ()) -> Judgement:
     if result.outcome is ResultKind.TIMEOUT:
         return Judgement(Verdict.TIMEOUT, result.said or "the test took too long")
     reason = why(result)
+    program = _NO_PROGRAM.search("\n".join(result.diagnostics))
+    if program is not None:
+        return Judgement(
+            Verdict.ERROR, f"the test calls {program[program.lastgroup or 0]}, which the guest does not have"
+        )
     lack = _lack(reason)
-    return Judgement(Verdict.FAIL, reason) if lack is None else Judgement(Verdict.SKIP, lack)
+    if lack is None and not _CHECK.match(reason):  # what came after a failed check is no excuse for it
+        lack = _lack(_raised(result.diagnostics))
+    return Judgement(Verdict.FAIL, reason) if lack is None else Judgement(Verdict.SKIP, _cut(lack))
+
+
+def _raised(lines: Sequence[str]) -> str:
+    """Return the exceptions that ended a case, one because of the other, in one line as `why` has it; those of what it deferred aside."""
+    found = (line.removeprefix("Exception|").strip() for line in lines if line.startswith("Exception|"))
+    return "; ".join(line for line in found if line)
 
 
 def _lack(reason: str) -> str | None:
@@ -65,6 +89,9 @@ def _lack(reason: str) -> str | None:
         return f"the guest's ethtool does not know `{program[1]}`"
     if _REFUSED in reason:
         return f"the guest's ethtool does not know what the test asks of it: {reason}"
+    forbidden = _NOT_ALLOWED.search(reason)
+    if forbidden is not None:
+        return f"the remote host does not allow `{forbidden[1]}`: {forbidden[2]}"
     remote = _OLD_REMOTE.search(reason)
     return None if remote is None else f"the kernel of this machine, the remote host's, does not know `{remote[1]}`"
 
