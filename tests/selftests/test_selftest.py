@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from plugfest.errors import InfrastructureError, UsageError
 from plugfest.provision.artifact import Kernel
+from plugfest.provision.cache import Cache
 from plugfest.provision.settings import ProvisionSettings
 from plugfest.provision.source import unpack_parts
 from plugfest.selftests import selftest
@@ -185,6 +186,32 @@ def test_what_was_built_in_a_tree_is_no_part_of_it(tree: Path, monkeypatch: pyte
     file.parent.mkdir(exist_ok=True)
     file.write_text("x")
     assert key_of(tree, monkeypatch) == before
+
+
+class Copied(Exception):  # noqa: N818 - ends `ensure_tests` before it builds anything
+    """What was copied of a tree."""
+
+
+def test_what_was_built_in_a_tree_is_not_copied(tree: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    target = tmp_path / "entry"
+    target.mkdir()
+    tests = tree / SELFTESTS / "drivers/net"
+    for name in ("settings", "a.py", "a.o", "a.d", ".a.o.cmd"):
+        (tests / name).write_text("x")
+    (tree / SELFTESTS / "drivers/net/hw").mkdir()
+    (tree / SELFTESTS / "drivers/net/hw/Makefile").write_text("")
+    (tree / SELFTESTS / "kvm").mkdir()
+
+    def stop(_settings: ProvisionSettings) -> tuple[str, ...]:
+        raise Copied(*(path.name for path in target.rglob("*")))
+
+    monkeypatch.setattr(selftest, "ensure_tools", lambda _settings: tmp_path)
+    monkeypatch.setattr(selftest, "ensure_bwrap", stop)
+    monkeypatch.setattr(Cache, "get", lambda _self, _kind, _key, build, **_: build(target))
+    with pytest.raises(Copied) as found:
+        ensure_tests(ProvisionSettings(cache=tmp_path), kernel(str(tree), tree))
+    assert {"settings", "a.py", "lib.mk"} <= set(found.value.args)
+    assert not {"a.o", "a.d", ".a.o.cmd", "kvm"} & set(found.value.args)
 
 
 def archive(path: Path, names: list[str]) -> Path:
