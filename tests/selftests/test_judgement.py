@@ -175,3 +175,7 @@ def test_a_skip_says_what_the_test_said_of_it() -> None:
         == "skipped: no such NIC"
     )
     assert judge(Result("a", ResultKind.SKIP, diagnostics=["sleep: no"])).reason == "the test says no reason"
+
+
+def test_a_failure_that_says_no_more_than_its_directive_has_that_reason() -> None:
+    assert judge(Result("a", ResultKind.NOT_OK, "SKIP no such NIC")) == Judgement(Verdict.FAIL, "SKIP no such NIC")

@@ -108,7 +108,7 @@ def why(result: Result) -> str:
     if at is not None:
         said = [line.strip() for line in raised[at + 1 :] if _SAID.match(line)]
         return _cut("; ".join([raised[at].strip(), *said]))
-    return _last(lines)
+    return _last(lines) if any(line.strip() for line in lines) or not result.said else _cut(result.said)
 
 
 def _last(lines: Sequence[str], word: str = "") -> str:
