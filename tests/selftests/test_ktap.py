@@ -95,3 +95,12 @@ def test_bail_out() -> None:
 def test_a_case_that_had_failed_is_not_skipped() -> None:
     (found,) = parse("# # Check failed a not in b\n# not ok 2 x.y # SKIP no\n").results
     assert (found.outcome, found.said) == (ResultKind.NOT_OK, "SKIP no")
+
+
+def test_a_reason_below_a_result_belongs_to_that_result() -> None:
+    """``log_test_result()`` of net/lib.sh prints the reason after the result, behind a tab."""
+    text = "# TEST: first   [FAIL]\n# \tping failed\n# TEST: second  [FAIL]\n# TEST: third   [SKIP]\n# \tno device\n"
+    first, second, third = parse(text).results
+    assert (first.said, first.diagnostics) == ("ping failed", ["ping failed"])
+    assert (second.said, second.diagnostics) == ("", [])
+    assert (third.outcome, third.said) == (ResultKind.SKIP, "no device")

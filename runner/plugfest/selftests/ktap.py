@@ -23,6 +23,8 @@ _PLAN = re.compile(r"1\.\.(\d+)(?:\s*#\s*SKIP\b\s*(?P<said>.*))?$", re.IGNORECAS
 _VERSION = re.compile(r"K?TAP version \d+$")
 _FORWARDING = re.compile(r"(?:TEST|INFO): (?P<name>.*?)\s*\[\s*(?P<outcome>OK|FAIL|SKIP|XFAIL|XPASS)\s*\]$")
 _BAIL = re.compile(r"Bail out!\s*(.*)$")
+_MORE = re.compile(r"(?:# )?\t(?P<said>.+)")
+"""What log_test_result() of net/lib.sh prints below a ``TEST: …``: why."""
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -80,6 +82,7 @@ class Parser:
         self.bail: str | None = None
         self._results: dict[int, list[Result]] = {}
         self._lines: list[str] = []
+        self._forwarded: Result | None = None
 
     def feed(self, line: str) -> Result | None:
         """Read a line; return the result that it is, or None.
@@ -88,6 +91,12 @@ class Parser:
             line: with or without its newline.
         """
         text = _COLOUR.sub("", line).rstrip()
+        forwarded, self._forwarded = self._forwarded, None
+        more = _MORE.fullmatch(text)
+        if forwarded is not None and more is not None:
+            forwarded.said = more["said"]
+            forwarded.diagnostics.append(more["said"])
+            return None
         level, rest = 0, text
         while True:
             found = self._result(rest)
@@ -142,7 +151,8 @@ class Parser:
             return Result((found["name"] or "").strip(), outcome, said)
         forwarded = _FORWARDING.fullmatch(text)
         if forwarded is not None:
-            return Result(forwarded["name"], _FORWARDED.get(forwarded["outcome"], ResultKind.NOT_OK))
+            self._forwarded = Result(forwarded["name"], _FORWARDED.get(forwarded["outcome"], ResultKind.NOT_OK))
+            return self._forwarded
         return None
 
     def _add(self, level: int, found: Result) -> Result:
