@@ -76,7 +76,7 @@ def test_a_line(line: str, outcome: ResultKind, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["ok", "ok then", "not ok", "okay 1 a", "it is not ok 1 a", "", "#", "# # #", "1..", "1..x"]
+    "line", ["ok", "ok then", "not ok", "okay 1 a", "it is not ok 1 a", "", "#", "# # #", "# # ok 1 a", "1..", "1..x"]
 )
 def test_what_is_no_result(line: str) -> None:
     assert parse(line).results == []
@@ -104,3 +104,8 @@ def test_a_reason_below_a_result_belongs_to_that_result() -> None:
     assert (first.said, first.diagnostics) == ("ping failed", ["ping failed"])
     assert (second.said, second.diagnostics) == ("", [])
     assert (third.outcome, third.said) == (ResultKind.SKIP, "no device")
+
+
+def test_what_a_test_says_of_packets_is_no_result() -> None:
+    (found,) = parse("# # not ok 7 of 9 packets arrived\n# ok 1 a\n").results
+    assert (found.name, found.diagnostics) == ("a", ["not ok 7 of 9 packets arrived"])

@@ -312,3 +312,21 @@ def test_a_run_that_ends_early_has_a_report(made: Made) -> None:
 def test_selected_is_all_by_default(made: Made) -> None:
     made.test("a.py", "")
     assert select(made.tests, []) == [Selected(made.tests[0])]
+
+
+def nested(made: Made, inner: str, outer: str) -> dict[str, tuple[str, str]]:
+    made.test("a.sh", "")
+    (made.folder / "tree" / SELFTESTS / "drivers/net/a.sh").write_text(
+        f"#!/bin/bash\necho 'KTAP version 1'\necho '  {inner}'\necho '{outer}'\nexit 1\n"
+    )
+    return verdicts(made.run(confirm=False))
+
+
+def test_a_nested_failure_counts_once(made: Made) -> None:
+    found = nested(made, "not ok 1 inner", "not ok 1 suite")
+    assert list(found) == ["drivers/net/a.sh[suite.inner]"]
+
+
+def test_a_suite_whose_cases_pass_may_fail(made: Made) -> None:
+    found = nested(made, "ok 1 inner", "not ok 1 suite")
+    assert [verdict for verdict, _ in found.values()] == ["pass", "fail"]

@@ -38,14 +38,14 @@ _RUN = r"""cd {folder} || exit 1
 export BASE_DIR={base} kselftest_override_timeout={limit} {variables}
 . $BASE_DIR/kselftest/runner.sh
 RUN_IN_NETNS=
-run_many {test} 2>&1 | sed -u -n -E -e p -e 's/^(# ?|  )*(not )?ok [0-9].*/{mark}/;t mark;b' \
+run_many {test} 2>&1 | sed -u -n -E -e p -e 's/^(# )?(  )*(not )?ok [0-9].*/{mark}/;t mark;b' \
 -e ':mark;w {log}'
 """
 """What ``make run_tests`` of upstream's lib.mk runs. With each result a line goes into the kernel's log, so that the console shows between
 which two results the kernel complained: the console and the output arrive by ways of their own."""
 
 KERNEL_LOG = "/dev/kmsg"
-_MARK, _MARKED = "plugfest: result", re.compile(r"(?:# ?|  )*(?:not )?ok [0-9]")
+_MARK, _MARKED = "plugfest: result", re.compile(r"(?:# )?(?:  )*(?:not )?ok [0-9]")
 
 
 @dataclass
@@ -241,6 +241,11 @@ class _Reader:
             self._found.whole = result
             self._places.append(self._found.problems)
             return
+        if result.children:
+            self._nest(result)
+            if _MARKED.match(line):
+                self._places.append(self._found.cases[-1].problems)
+            return
         now = time.monotonic()
         name = result.name.removeprefix(f"{self._stem}.")
         case = Case("" if name == self._stem else name, result, now - self._since)
@@ -248,6 +253,17 @@ class _Reader:
         if _MARKED.match(line):
             self._places.append(case.problems)
         self._since = now
+
+    def _nest(self, outer: Result) -> None:
+        """Name the cases nested in a result after it. It is a case of its own only if it says of a failure that they do not."""
+        inner = [case for case in self._found.cases if any(case.result is each for _, each in outer.leaves())]
+        for case in inner:
+            case.name = f"{outer.name}.{case.name}" if outer.name and case.name else outer.name or case.name
+        failed = any(case.result is not None and case.result.outcome is ResultKind.NOT_OK for case in inner)
+        if outer.outcome is ResultKind.NOT_OK and not failed:
+            now = time.monotonic()
+            self._found.cases.append(Case(outer.name, outer, now - self._since))
+            self._since = now
 
     def _attribute(self) -> None:
         """Give each problem to the result before whose mark the console has it; what follows the last one belongs to the test."""

@@ -2,7 +2,7 @@
 """What upstream's tests print: TAP 13 and KTAP, nested, with the diagnostics of each result.
 
 Sources: Documentation/dev-tools/ktap.rst (nested by two spaces), testanything.org's version 13, and kselftest's runner, which nests by
-``# ``: the lines of a test stand behind it, and the test's own result follows. Shell tests that use net/forwarding/lib.sh print
+``# ``: the lines of a test stand behind one, and the test's own result follows; what a test prints behind another one is a diagnostic. Shell tests that use net/forwarding/lib.sh print
 ``TEST: … [ OK ]`` instead of TAP.
 """
 
@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-_LEVEL = re.compile(r"(?:# ?|  )")
+_RUNNERS = "# "
+"""What upstream's runner puts before each line of a test. A second one is the test's own, and makes the line a diagnostic."""
+_NESTED = "  "
 _RESULT = re.compile(
     r"(?P<not>not )?ok (?P<number>\d+)(?: -)?(?: (?P<name>[^#]*?))?\s*"
     r"(?:#\s*(?P<directive>SKIP|XFAIL|TODO|TIMEOUT|ERROR)\b:?\s*(?P<said>.*)|#\s*(?P<comment>.*))?$",
@@ -112,10 +114,9 @@ class Parser:
             if bail is not None:
                 self.bail = bail[1] or "no reason"
                 return None
-            prefix = _LEVEL.match(rest)
-            if prefix is None:
+            if not rest.startswith(_NESTED if level else (_RUNNERS, _NESTED)):
                 break
-            level, rest = level + 1, rest[prefix.end() :]
+            level, rest = level + 1, rest[len(_NESTED) :]
         self._lines.append(re.sub(r"^(?:# ?)+", "", text))
         return None
 
