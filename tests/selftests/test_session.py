@@ -12,6 +12,7 @@ import pytest
 from fake_machine import PANIC, RUNNER, WARN, FakeMachine
 from plugfest.cli import prepare
 from plugfest.history import database, recording
+from plugfest.machine.machine import DriverLoadError
 from plugfest.provision.artifact import GuestRoot, Kernel, Toolchain
 from plugfest.report import document, netdev_ci
 from plugfest.report.write import write_reports
@@ -330,3 +331,35 @@ def test_a_nested_failure_counts_once(made: Made) -> None:
 def test_a_suite_whose_cases_pass_may_fail(made: Made) -> None:
     found = nested(made, "ok 1 inner", "not ok 1 suite")
     assert [verdict for verdict, _ in found.values()] == ["pass", "fail"]
+
+
+def test_a_driver_that_does_not_load_is_the_tests_failure(made: Made) -> None:
+    made.test("a.py", "")
+    boot: Callable[[RunPlan], Any] = made.boot
+
+    def unloaded(plan: RunPlan) -> Any:
+        machine = boot(plan)
+        machine.load_error = DriverLoadError("ixgbe: no interface")
+        machine.module_file = pytest.fail
+        return machine
+
+    made.boot = unloaded  # type: ignore[method-assign]
+    assert verdicts(made.run(confirm=False)) == {"drivers/net/a.py": ("fail", "ixgbe: no interface")}
+
+
+def known_warning(tmp_path: Path) -> tuple[KnownIssue, ...]:
+    listed = tmp_path / "issues.toml"
+    listed.write_text(
+        '[[issue]]\ntitle = "ixgbe: two warns"\nwhose = "driver"\nrequirement = "drivers/net:a.py"\n'
+        'parameters = ["two"]\nshows = "WARNING"\ndrivers = ["ixgbe"]\nkernels = ""\n'
+        'where = ["drivers/net/a.c:two"]\nreason = "So it is."\nlink = "https://example.org/"\n'
+    )
+    return load(listed)
+
+
+@pytest.mark.parametrize(("check", "verdict"), [("true", "xfail"), ("echo '# Check failed 1 != 2'; false", "fail")])
+def test_a_known_warning_hides_no_failure(made: Made, tmp_path: Path, check: str, verdict: str) -> None:
+    lines = " ".join(f'"{line}"' for line in WARN)
+    made.test("a.py", f"two() {{ sleep 0.3; log {lines}; {check}; }}")
+    report = made.run(issues=known_warning(tmp_path), confirm=False)
+    assert [each["verdict"] for each in report["results"]] == ["pass", verdict, "pass"]

@@ -197,7 +197,8 @@ class Session:
         for guest in range(MOST_GUESTS):
             machine = self._ready()
             if machine.load_error is not None:
-                found.setdefault("", _Found(Judgement(Verdict.FAIL, str(machine.load_error)), 0.0, time.time()))
+                judgement = Judgement(Verdict.FAIL, str(machine.load_error))
+                found.setdefault("", self._expect(test, "", _Found(judgement, 0.0, time.time())))
                 break
             if guest == 0:
                 cases = self._cases(machine, selected)
@@ -235,7 +236,7 @@ class Session:
             name = _unused(case.name, new)
             if case is done.stopped:
                 found = _Found(self._unended(done), case.seconds, at, case.problems)
-                new[name] = self._expect(test, name, found)
+                new[name] = self._expect(test, name, found, self._late(done))
             else:
                 new[name] = self._case(test, name, case, at)
             at += case.seconds
@@ -245,7 +246,8 @@ class Session:
                 left = [name for name in cases or () if name not in new and name not in before][done.unread :]
                 name = _unused(left[0] if left else "", new)
                 seconds = max(0.0, done.seconds - at + start)
-                new[name] = self._expect(test, name, _Found(self._unended(done), seconds, at, done.problems, done.rest))
+                ended = _Found(self._unended(done), seconds, at, done.problems, done.rest)
+                new[name] = self._expect(test, name, ended, self._late(done))
             return new
         whole = done.whole or Result("", ResultKind.NOT_OK, "it printed no result")
         failed = any(case.result is not None and case.result.outcome is ResultKind.NOT_OK for case in done.cases)
@@ -261,9 +263,12 @@ class Session:
     def _unended(self, done: Execution) -> Judgement:
         """The verdict of the case that was running when the guest ended or the time limit passed."""
         if done.gone is None and not done.problems:
-            return Judgement(Verdict.TIMEOUT, f"it did not end within {done.limit:.0f} s, the time limit of its test")
+            return self._late(done)
         found = judge(None, done.problems)
         return found if done.problems else Judgement(Verdict.CRASH, str(done.gone))
+
+    def _late(self, done: Execution) -> Judgement:
+        return Judgement(Verdict.TIMEOUT, f"it did not end within {done.limit:.0f} s, the time limit of its test")
 
     def _case(self, test: Selftest, name: str, case: Case, start: float) -> _Found:
         judgement = judge(case.result, case.problems)
@@ -272,12 +277,22 @@ class Session:
         for helper, reason in lacking.items():
             if any(helper in line for line in said):
                 judgement = Judgement(Verdict.SKIP, f"the helper {helper} was not built: {reason}")
-        return self._expect(test, name, _Found(judgement, case.seconds, start, case.problems, said))
+        found = _Found(judgement, case.seconds, start, case.problems, said)
+        return self._expect(test, name, found, judge(case.result) if case.result else None)
 
-    def _expect(self, test: Selftest, name: str, found: _Found) -> _Found:
+    def _expect(self, test: Selftest, name: str, found: _Found, aside: Judgement | None = None) -> _Found:
+        """Set the verdict in the light of what is known.
+
+        Args:
+            test: the test.
+            name: of the case.
+            found: what came of it.
+            aside: the verdict had the kernel not complained: a known complaint must not hide it.
+        """
         fatal = next((number for number, problem in enumerate(found.problems, 1) if problem.fatal), None)
         summaries = [problem.summary for problem in found.problems]
-        found.expected = self._issues.expect(found.judgement, str(test), (name,), summaries[:fatal])
+        aside = None if fatal is not None else aside
+        found.expected = self._issues.expect(found.judgement, str(test), (name,), summaries[:fatal], aside)
         return found
 
     def _conclude(self, test: Selftest, name: str, first: _Found, second: _Found | None, *, tried_again: bool) -> None:
@@ -319,10 +334,10 @@ class Session:
                 how=machine.startup,
                 speed=machine.speed,
                 driver=machine.driver_version(),
-                module=None if self._described else machine.module_file(),
+                module=None if self._described or machine.load_error is not None else machine.module_file(),
                 model=None if machine.model is None else machine.model.call("model.describe"),
             )
-            self._described = True
+            self._described |= machine.load_error is None
             self._live.note(f"guest: {machine.startup}")
             self._console = machine.console.mark()
             if machine.load_error is None:
