@@ -363,3 +363,28 @@ def test_a_known_warning_hides_no_failure(made: Made, tmp_path: Path, check: str
     made.test("a.py", f"two() {{ sleep 0.3; log {lines}; {check}; }}")
     report = made.run(issues=known_warning(tmp_path), confirm=False)
     assert [each["verdict"] for each in report["results"]] == ["pass", verdict, "pass"]
+
+
+def test_a_lost_connection_to_a_living_guest_is_no_crash(made: Made) -> None:
+    made.test("a.py", f"two() {{ [ -e {made.folder}/lost ] && return; touch {made.folder}/lost; sleep 5; }}")
+    boot: Callable[[RunPlan], Any] = made.boot
+
+    def broken(plan: RunPlan) -> Any:
+        machine = boot(plan)
+        if len(made.guests) == 1:
+            channel = machine.ssh.channel
+
+            def lost(command: str) -> Any:
+                machine.ssh.connected = False
+                return channel(command)
+
+            machine.ssh.channel = lost
+        return machine
+
+    made.boot = broken  # type: ignore[method-assign]
+    found = verdicts(made.run())
+    assert found["drivers/net/a.py[two]"] == (
+        "error",
+        "expected the connection to the guest, which is alive, to last, found: the connection to the guest is broken",
+    )
+    assert found["drivers/net/a.py[three]"][0] == "pass"

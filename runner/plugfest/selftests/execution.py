@@ -73,6 +73,7 @@ class Execution:
         cases: those that ended, in order.
         whole: the test's own result, by upstream's runner; None if it did not end.
         gone: what became of the guest, if it ended first; None if it did not.
+        lost: why the connection to the guest broke, if it did; the guest may be alive.
         timed_out: the time limit passed.
         limit: that time limit, seconds.
         seconds: that it took.
@@ -85,6 +86,7 @@ class Execution:
     cases: list[Case] = field(default_factory=list)
     whole: Result | None = None
     gone: str | None = None
+    lost: str | None = None
     timed_out: bool = False
     limit: float = 0.0
     seconds: float = 0.0
@@ -92,6 +94,11 @@ class Execution:
     rest: list[str] = field(default_factory=list)
     unread: int = 0
     output: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the test ended by itself."""
+        return self.lost is None and not self.timed_out
 
     @property
     def stopped(self) -> Case | None:
@@ -192,8 +199,10 @@ def execute(
                     found.timed_out = True
                     break
     except GuestGone as error:
-        found.gone = machine.guest.gone() or str(error)
+        found.lost = str(error)
     reader.end()
+    if found.lost is not None:
+        found.gone = machine.guest.gone()  # which takes it a moment to show, after the connection
     found.seconds = time.monotonic() - begin
     found.timed_out |= found.whole is not None and found.whole.outcome is ResultKind.TIMEOUT
     return found

@@ -214,8 +214,7 @@ class Session:
             folder = self._keep(test, done, new, number, guest)
             found |= new
             self._settle(test, done, new, bool(folder))
-            ended = done.gone is None and not done.timed_out
-            if ended or cases is None or all(name in found for name in cases):
+            if done.ended or cases is None or all(name in found for name in cases):
                 break
         return found
 
@@ -236,18 +235,18 @@ class Session:
             name = _unused(case.name, new)
             if case is done.stopped:
                 found = _Found(self._unended(done), case.seconds, at, case.problems)
-                new[name] = self._expect(test, name, found, self._late(done))
+                new[name] = self._expect(test, name, found, self._late(done) if done.timed_out else None)
             else:
                 new[name] = self._case(test, name, case, at)
             at += case.seconds
-        if done.gone is not None or done.timed_out:
+        if not done.ended:
             if done.stopped is None:
                 # Cases that ended, but whose results were lost with the guest, run again.
                 left = [name for name in cases or () if name not in new and name not in before][done.unread :]
                 name = _unused(left[0] if left else "", new)
                 seconds = max(0.0, done.seconds - at + start)
                 ended = _Found(self._unended(done), seconds, at, done.problems, done.rest)
-                new[name] = self._expect(test, name, ended, self._late(done))
+                new[name] = self._expect(test, name, ended, self._late(done) if done.timed_out else None)
             return new
         whole = done.whole or Result("", ResultKind.NOT_OK, "it printed no result")
         failed = any(case.result is not None and case.result.outcome is ResultKind.NOT_OK for case in done.cases)
@@ -262,10 +261,13 @@ class Session:
 
     def _unended(self, done: Execution) -> Judgement:
         """The verdict of the case that was running when the guest ended or the time limit passed."""
-        if done.gone is None and not done.problems:
-            return self._late(done)
-        found = judge(None, done.problems)
-        return found if done.problems else Judgement(Verdict.CRASH, str(done.gone))
+        if done.problems:
+            return judge(None, done.problems)
+        if done.gone is not None:
+            return Judgement(Verdict.CRASH, done.gone)
+        if done.lost is not None:
+            return Judgement(Verdict.ERROR, f"expected the connection to the guest, which is alive, to last, found: {done.lost}")
+        return self._late(done)
 
     def _late(self, done: Execution) -> Judgement:
         return Judgement(Verdict.TIMEOUT, f"it did not end within {done.limit:.0f} s, the time limit of its test")
@@ -361,7 +363,7 @@ class Session:
         """Decide whether the next test may have this guest."""
         machine = self._machine
         assert machine is not None
-        if done.gone is not None or done.timed_out or any(found.problems for found in new.values()):
+        if not done.ended or any(found.problems for found in new.values()):
             self._replace(f"{test} left the guest unusable")
         elif kept:
             self._replace(f"a case of {test} did not pass")
