@@ -103,7 +103,6 @@ class FakeMachine:
         self.files: dict[str, str] = {}
         self.guest = SimpleNamespace(gone=self._gone)
         self.agent = SimpleNamespace(call=self._call)
-        self.link_watch = SimpleNamespace(wait_until_steady=lambda: None)
 
     def _gone(self) -> str | None:
         panic = next((line for line in self.console.lines if "panic" in line), None)

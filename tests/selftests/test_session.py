@@ -388,3 +388,15 @@ def test_a_lost_connection_to_a_living_guest_is_no_crash(made: Made) -> None:
         "expected the connection to the guest, which is alive, to last, found: the connection to the guest is broken",
     )
     assert found["drivers/net/a.py[three]"][0] == "pass"
+
+
+def test_each_test_has_a_fresh_guest(made: Made) -> None:
+    made.test("a.py", "")
+    made.test("b.py", "")
+    made.run()
+    assert [guest.closed for guest in made.guests] == [True, True]
+    assert [each["reason"] for each in read(made.output) if each["event"] == "boot"] == [
+        "drivers/net:a.py",
+        "drivers/net:b.py",
+    ]
+    assert made.remote.restarts == 2

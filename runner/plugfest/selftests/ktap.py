@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What upstream's tests print: TAP 13 and KTAP, nested, with the diagnostics of each result.
 
-Sources: Documentation/dev-tools/ktap.rst (nested by two spaces), testanything.org's version 13, and kselftest's runner, which nests by
-``# ``: the lines of a test stand behind one, and the test's own result follows; what a test prints behind another one is a diagnostic. Shell tests that use net/forwarding/lib.sh print
-``TEST: … [ OK ]`` instead of TAP.
+Sources: Documentation/dev-tools/ktap.rst (nested by two spaces), testanything.org's version 13, and kselftest's runner, which nests by ``#
+``: the lines of a test stand behind one, and the test's own result follows. What a test prints behind another one is a diagnostic. Shell
+tests that use net/forwarding/lib.sh print ``TEST: … [ OK ]`` instead of TAP.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Runs upstream's tests inside the run's namespaces, and writes the journal of which the reports are made.
 
-A test has cases, of which each gets a verdict. If the guest does not survive one, or it takes too long, that is the verdict of the case
-that was running; the others run in a fresh guest, without it. A case whose verdict is against the driver is tried again in another guest.
+Each test gets a fresh guest. It has cases, of which each gets a verdict. If the guest does not survive one, or it takes too long, that is
+the verdict of the case that was running; the others run in a fresh guest, without it. A case whose verdict is against the driver is tried
+again in another guest.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,15 +46,9 @@ MOST_GUESTS = 12
 _LINES = 60
 """Lines of a case's diagnostics that the reports have."""
 
-_STATE = (
-    "ip -o -d link show dev {0}; ip -o addr show dev {0}; for what in k l g c n x a; do ethtool -$what {0} 2>&1; done"
-)
-"""What a test must leave as it found it; else the next one gets a fresh guest."""
 _SYSTEM = """for each in 0/stdin 1/stdout 2/stderr; do ln -sfn /proc/self/fd/${each%/*} /dev/${each#*/}; done
 modprobe -q configfs; mount -t configfs configfs /sys/kernel/config"""
 """What udev and systemd make on other systems: what upstream's runner prints to, and what its tests configure netconsole with."""
-
-_VOLATILE = re.compile(r"(?:state|qlen|promiscuity|allmulti|valid_lft|preferred_lft) \S+|NO-CARRIER,")
 
 
 @dataclass
@@ -119,10 +114,7 @@ class Session:
         self._plan, self._tests, self._issues, self._remote, self._journal = plan, tests, issues, remote, journal
         self._own_limit, self._disruptive, self._boot = own_limit, disruptive, boot
         self._machine: Machine | None = None
-        self._reason = "the first one"
         self._described = False
-        self._state = ""
-        self._console = 0
         self._live = LiveConsole(Pace(plan.durations))
 
     def run(self, selected: Sequence[Selected]) -> None:
@@ -151,7 +143,7 @@ class Session:
             self._journal.write("stopped", reason=reason, exit_status=InfrastructureError.exit_status, durable=True)
             raise InfrastructureError(reason) from error
         finally:
-            self._replace("none")
+            self._close()
             self._remote.close()
             self._journal.write("end", pytest_exit_status=0, durable=True)
             self._live.close()
@@ -175,7 +167,6 @@ class Session:
             for name in doubtful:
                 self._journal.write("unconfirmed", durable=True, **self._identity(test, name), **first[name].describe())
             self._live.note(f"{test}: {len(doubtful)} of {len(first)} to be confirmed in a fresh guest")
-            self._replace(f"{test} is to be confirmed")
             again = Selected(test, () if "" in doubtful else tuple(doubtful))
             second = {name: found for name, found in self._attempt(again, 2).items() if name in doubtful}
         names = list(first)
@@ -195,7 +186,8 @@ class Session:
         limit = limit_of(test, self._tests.tree, self._own_limit)
         cases: list[str] | None = None
         for guest in range(MOST_GUESTS):
-            machine = self._ready()
+            what = str(test) if number == 1 else f"{test} is to be confirmed"
+            machine = self._fresh(f"{what}, whose other cases did not end" if guest else what)
             if machine.load_error is not None:
                 judgement = Judgement(Verdict.FAIL, str(machine.load_error))
                 found.setdefault("", self._expect(test, "", _Found(judgement, 0.0, time.time())))
@@ -211,9 +203,8 @@ class Session:
                 disruptive=self._disruptive,
             )
             new = self._judge(test, done, cases, start, found)
-            folder = self._keep(test, done, new, number, guest)
+            self._keep(test, done, new, number, guest)
             found |= new
-            self._settle(test, done, new, bool(folder))
             if done.ended or cases is None or all(name in found for name in cases):
                 break
         return found
@@ -266,7 +257,9 @@ class Session:
         if done.gone is not None:
             return Judgement(Verdict.CRASH, done.gone)
         if done.lost is not None:
-            return Judgement(Verdict.ERROR, f"expected the connection to the guest, which is alive, to last, found: {done.lost}")
+            return Judgement(
+                Verdict.ERROR, f"expected the connection to the guest, which is alive, to last, found: {done.lost}"
+            )
         return self._late(done)
 
     def _late(self, done: Execution) -> Judgement:
@@ -323,28 +316,34 @@ class Session:
 
     # --- the guest ------------------------------------------------------------------------------------------------
 
-    def _ready(self) -> Machine:
-        """Return a guest in which nothing is left of another test, and whose connection to the remote host is open."""
-        if self._machine is None:
-            begin = time.monotonic()
-            self._remote.restart()
-            machine = self._machine = self._boot(self._plan)
-            self._journal.write(
-                "boot",
-                seconds=time.monotonic() - begin,
-                reason=self._reason,
-                how=machine.startup,
-                speed=machine.speed,
-                driver=machine.driver_version(),
-                module=None if self._described or machine.load_error is not None else machine.module_file(),
-                model=None if machine.model is None else machine.model.call("model.describe"),
-            )
-            self._described |= machine.load_error is None
-            self._live.note(f"guest: {machine.startup}")
-            self._console = machine.console.mark()
-            if machine.load_error is None:
-                self._prepare(machine)
-        return self._machine
+    def _fresh(self, reason: str) -> Machine:
+        """Boot a guest, in which nothing is left of another test, and open its connection to the remote host.
+
+        Tests change more than can be looked at: RSS contexts, NAPI settings, filters, sysctls, netconsole's targets. A guest restored from
+        a snapshot costs less than a second.
+
+        Args:
+            reason: for the journal.
+        """
+        self._close()
+        begin = time.monotonic()
+        self._remote.restart()
+        machine = self._machine = self._boot(self._plan)
+        self._journal.write(
+            "boot",
+            seconds=time.monotonic() - begin,
+            reason=reason,
+            how=machine.startup,
+            speed=machine.speed,
+            driver=machine.driver_version(),
+            module=None if self._described or machine.load_error is not None else machine.module_file(),
+            model=None if machine.model is None else machine.model.call("model.describe"),
+        )
+        self._described |= machine.load_error is None
+        self._live.note(f"guest: {machine.startup}")
+        if machine.load_error is None:
+            self._prepare(machine)
+        return machine
 
     def _prepare(self, machine: Machine) -> None:
         machine.agent.call("process.run", command=["sh", "-c", _SYSTEM])
@@ -353,40 +352,14 @@ class Session:
         text = "".join(f"{name}={value}\n" for name, value in remote_host.configuration(machine.ifname).items())
         for folder in {test.collection for test in self._tests.tests}:
             remote_host.put(machine.agent, f"/{PLACE}/{SELFTESTS}/{folder}/net.config", text)
-        self._state = self._look(machine)
 
-    def _look(self, machine: Machine) -> str:
-        done = machine.ssh.run(_STATE.format(machine.ifname), check=False, timeout=machine.deadline(20.0).seconds)
-        return _VOLATILE.sub("", done.stdout)
-
-    def _settle(self, test: Selftest, done: Execution, new: Mapping[str, _Found], kept: bool) -> None:
-        """Decide whether the next test may have this guest."""
-        machine = self._machine
-        assert machine is not None
-        if not done.ended or any(found.problems for found in new.values()):
-            self._replace(f"{test} left the guest unusable")
-        elif kept:
-            self._replace(f"a case of {test} did not pass")
-        else:
-            changed = "its state cannot be read"
-            with suppress(AgentError, AgentTimeout, GuestGone, CommandTimeout):
-                machine.link_watch.wait_until_steady()
-                changed = _difference(self._state, self._look(machine))
-            if changed:
-                self._replace(f"{test} did not leave the interface as it found it: {changed}")
-            else:
-                self._console = machine.console.mark()
-
-    def _replace(self, reason: str) -> None:
+    def _close(self) -> None:
         machine, self._machine = self._machine, None
-        self._reason = reason
         if machine is not None:
             machine.close()
 
-    def _keep(
-        self, test: Selftest, done: Execution, new: Mapping[str, _Found], attempt: int, guest: int
-    ) -> Path | None:
-        """Keep the output of an execution, and the console if a case did not pass; return the folder then, else None."""
+    def _keep(self, test: Selftest, done: Execution, new: Mapping[str, _Found], attempt: int, guest: int) -> None:
+        """Keep the output of an execution, and the console if a case did not pass."""
         bad = [found for found in new.values() if found.verdict.is_failure or found.verdict is Verdict.XFAIL]
         machine = self._machine
         assert machine is not None
@@ -398,7 +371,7 @@ class Session:
         folder.mkdir(parents=True, exist_ok=True)
         files = {"output.txt": done.output}
         if bad or attempt > 1:
-            files["console.txt"] = machine.console.text_since(self._console)
+            files["console.txt"] = machine.console.text_since(0)
             if machine.alive():
                 with suppress(AgentError, AgentTimeout):
                     files["dmesg.txt"] = machine.agent.call("process.run", command=["dmesg"], timeout=20.0)["stdout"]
@@ -409,7 +382,6 @@ class Session:
         for found in new.values():
             if found.verdict is not Verdict.PASS or attempt > 1:
                 found.artifacts = paths
-        return folder if bad else None
 
     # --- the journal ----------------------------------------------------------------------------------------------
 
@@ -478,13 +450,3 @@ def _unused(name: str, names: Collection[str]) -> str:
     if name not in names:
         return name
     return next(found for found in (f"{name}#{number}" for number in range(2, len(names) + 3)) if found not in names)
-
-
-def _difference(before: str, after: str) -> str:
-    """Return the first line that one text has and the other has not, with both."""
-    old, new = before.splitlines(), after.splitlines()
-    pairs: Iterator[tuple[str, str]] = zip(old, new, strict=False)
-    for was, now in pairs:
-        if was != now:
-            return f"{' '.join(was.split())[:120]!r} became {' '.join(now.split())[:120]!r}"
-    return "" if len(old) == len(new) else f"{len(old)} lines became {len(new)}"
