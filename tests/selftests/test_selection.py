@@ -37,6 +37,15 @@ def test_a_whole_test_takes_its_cases_in() -> None:
     assert select(ALL, ["stats::a", "stats"]) == [Selected(STATS)]
 
 
+def test_a_shell_script_runs_no_single_case() -> None:
+    script = Selftest("drivers/net", "netcons_basic.sh")
+    with pytest.raises(
+        UsageError, match="netcons_basic::a: expected a test that runs single cases, found a shell script"
+    ):
+        select([*ALL, script], ["netcons_basic::a"])
+    assert select([*ALL, script], ["drivers/net::a"]) == [Selected(PING, ("a",)), Selected(STATS, ("a",))]
+
+
 def test_an_unknown_name_gets_advice() -> None:
     with pytest.raises(UsageError, match=r"pong.py: expected one of upstream's tests, .* did you mean ping.py"):
         select(ALL, ["pong.py"])

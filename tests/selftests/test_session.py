@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from fake_machine import PANIC, RUNNER, WARN, FakeMachine
 from plugfest.cli import prepare
+from plugfest.errors import UsageError
 from plugfest.history import database, recording
 from plugfest.machine.machine import DriverLoadError
 from plugfest.provision.artifact import GuestRoot, Kernel, Toolchain
@@ -19,7 +20,7 @@ from plugfest.report.write import write_reports
 from plugfest.requirements.known_issues import KnownIssue, KnownIssues, Subject, load
 from plugfest.run.journal import Journal, read
 from plugfest.run.plan import RunPlan
-from plugfest.selftests import execution, remote_host
+from plugfest.selftests import execution, remote_host, session
 from plugfest.selftests.selection import Selected, select
 from plugfest.selftests.selftest import SELFTESTS, Selftest, Selftests
 from plugfest.selftests.session import KNOWN_ISSUES, Session
@@ -37,6 +38,7 @@ while [ $# -gt 0 ]; do
 	shift
 done
 echo "TAP version 13"
+echo "1..$(echo "$wanted" | wc -w)"
 number=0 status=0
 for case in $wanted; do
 	number=$((number + 1))
@@ -214,7 +216,11 @@ def test_a_status_that_no_case_explains_is_a_failure_of_the_test(made: Made) -> 
 def test_a_test_that_keeps_silent_has_not_passed(made: Made) -> None:
     made.test("a.py", "two() { exit 0; }")
     found = verdicts(made.run(confirm=False))
-    assert found["drivers/net/a.py"] == ("error", "it ended well, but printed no result of 2 of its cases: two, three")
+    assert found == {
+        "drivers/net/a.py[one]": ("pass", ""),
+        "drivers/net/a.py[two]": ("error", "the test ended well, but in this case, of which it printed no result"),
+        "drivers/net/a.py[three]": ("pass", ""),
+    }
 
 
 def test_a_warning_belongs_to_the_case_that_ran(made: Made) -> None:
@@ -400,3 +406,54 @@ def test_each_test_has_a_fresh_guest(made: Made) -> None:
         "drivers/net:b.py",
     ]
     assert made.remote.restarts == 2
+
+
+def test_a_test_that_is_killed_after_a_failure_loses_no_case(made: Made) -> None:
+    made.test("a.py", "one() { false; }\ntwo() { kill -9 $$; }")
+    found = verdicts(made.run(confirm=False))
+    assert [verdict for verdict, _ in found.values()] == ["fail", "fail", "pass"]
+    assert found["drivers/net/a.py[two]"][1] == "the test ended in this case: exit=137"
+    assert len(made.guests) == 2
+
+
+def test_cases_for_which_no_guest_is_left_are_missed(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "MOST_GUESTS", 1)
+    made.test("a.py", f'one() {{ log "{PANIC}"; sleep 5; }}')
+    found = verdicts(made.run(confirm=False))
+    assert [verdict for verdict, _ in found.values()] == ["crash", "miss", "miss"]
+    assert found["drivers/net/a.py[two]"][1] == "it did not run: 1 guests ended or ran out of time before it"
+
+
+def test_cases_may_be_a_pattern(made: Made) -> None:
+    made.test("a.py", "")
+    assert list(verdicts(made.run(["a.py::t*"]))) == ["drivers/net/a.py[two]", "drivers/net/a.py[three]"]
+
+
+def test_a_case_that_does_not_exist_is_a_usage_error(made: Made) -> None:
+    made.test("a.py", "")
+    with pytest.raises(UsageError, match=r"a.py::thre: expected one of the test's cases, .* did you mean three"):
+        made.run(["a.py::thre"])
+
+
+@pytest.mark.parametrize(
+    ("printed", "verdict", "reason"),
+    [
+        ("1..0", "error", "it ended well, but ran no case (1..0)"),
+        ("1..0 # SKIP no such NIC", "skip", "no such NIC"),
+        ("1..2\nok 1 b", "error", "it ended well, but printed 1 of the 2 results it announced"),
+        ("1..1\nBail out! no memory", "fail", "Bail out! no memory"),
+        ("1..1\nok 1 b\nBail out! no memory", "fail", "Bail out! no memory"),
+    ],
+)
+def test_a_plan_that_is_not_met_is_no_pass(made: Made, printed: str, verdict: str, reason: str) -> None:
+    made.test("a.sh", "")
+    (made.folder / "tree" / SELFTESTS / "drivers/net/a.sh").write_text(f"#!/bin/bash\necho '{printed}'\n")
+    assert verdicts(made.run(confirm=False))["drivers/net/a.sh"] == (verdict, reason)
+
+
+def test_a_failed_case_of_a_shell_script_is_confirmed_by_all_of_it(made: Made) -> None:
+    made.test("a.sh", "")
+    (made.folder / "tree" / SELFTESTS / "drivers/net/a.sh").write_text(
+        "#!/bin/bash\n[ $# = 0 ] || exit 1\necho 'TEST: one  [FAIL]'\nprintf '\\tno ping\\n'\nexit 1\n"
+    )
+    assert verdicts(made.run()) == {"drivers/net/a.sh[one]": ("fail", "no ping")}

@@ -44,6 +44,9 @@ run_many {test} 2>&1 | sed -u -n -E -e p -e 's/^(# )?(  )*(not )?ok [0-9].*/{mar
 """What ``make run_tests`` of upstream's lib.mk runs. With each result a line goes into the kernel's log, so that the console shows between
 which two results the kernel complained: the console and the output arrive by ways of their own."""
 
+_CANNOT = 77
+"""Exit status of a command that finds no ``-l`` in the tests' library."""
+
 KERNEL_LOG = "/dev/kmsg"
 _MARK, _MARKED = "plugfest: result", re.compile(r"(?:# )?(?:  )*(?:not )?ok [0-9]")
 
@@ -78,6 +81,10 @@ class Execution:
         limit: that time limit, seconds.
         seconds: that it took.
         problems: what the kernel complained of after the last case.
+        planned: results that the test announced; None if it did not.
+        printed: those that it printed, without nested ones.
+        unplanned: why it announced none.
+        bail: why it gave up; None if it did not.
         rest: lines that belong to no result.
         unread: results that the console has marks of, but whose lines did not arrive: the guest ended first.
         output: all that it printed.
@@ -91,6 +98,10 @@ class Execution:
     limit: float = 0.0
     seconds: float = 0.0
     problems: list[Problem] = field(default_factory=list)
+    planned: int | None = None
+    printed: int = 0
+    unplanned: str = ""
+    bail: str | None = None
     rest: list[str] = field(default_factory=list)
     unread: int = 0
     output: str = ""
@@ -104,8 +115,18 @@ class Execution:
     def stopped(self) -> Case | None:
         """The case that upstream's runner stopped when the time limit passed, as the test itself reported."""
         last = self.cases[-1] if self.timed_out and self.cases else None
-        said = last.result.diagnostics if last is not None and last.result is not None else []
-        return last if any(line.startswith("Stopping tests due to ") for line in said) else None
+        return last if self.stopping else None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the last case made the test stop, as the test itself reported."""
+        last = self.cases[-1].result if self.cases else None
+        return last is not None and any(line.startswith("Stopping tests due to ") for line in last.diagnostics)
+
+    @property
+    def begun(self) -> bool:
+        """Whether the test came as far as its cases."""
+        return bool(self.planned or self.cases)
 
 
 def limit_of(test: Selftest, tree: Path, own: float) -> float:
@@ -123,7 +144,7 @@ def limit_of(test: Selftest, tree: Path, own: float) -> float:
 
 
 def cases_of(machine: Machine, test: Selftest) -> list[str] | None:
-    """Ask a test for its cases (``-l``); None if it cannot tell them.
+    """Ask a test for its cases (``-l``); none if it fails before it knows them, None if it is of a kind that cannot run single ones.
 
     Raises:
         InfrastructureError: the guest has ended.
@@ -132,13 +153,15 @@ def cases_of(machine: Machine, test: Selftest) -> list[str] | None:
         return None
     folder = f"/{PLACE}/{SELFTESTS}"
     knows = f"grep -q list_tests {folder}/net/lib/py/ksft.py"
-    command = f"{_ENVIRONMENT}; {knows} && cd {folder}/{test.collection} && exec ./{test.name} -l"
+    command = f"{_ENVIRONMENT}; {knows} || exit {_CANNOT}; cd {folder}/{test.collection} && exec ./{test.name} -l"
     deadline = machine.deadline(30.0)
     done = machine.ssh.run(command, check=False, timeout=deadline.seconds)
+    if done.exit_status == _CANNOT:
+        return None
     names = [line.strip() for line in done.stdout.splitlines()]
     # What it prints beside the names are diagnostics, and results where it does not get as far as its cases.
     names = [name for name in names if re.fullmatch(r"[\w.:+/-]+", name)]
-    return names if done.exit_status == 0 and names else None
+    return names if done.exit_status == 0 else []
 
 
 def execute(
@@ -236,7 +259,9 @@ class _Reader:
         else:
             self._machine.console.join()
         self._attribute()
-        self._found.rest = self._parser.rest
+        parser, found = self._parser, self._found
+        found.planned, found.printed, found.unplanned = parser.planned, parser.printed, parser.unplanned
+        found.rest, found.bail = parser.rest, parser.bail
         self._found.output = "".join(self._text)
 
     def _line(self, line: str) -> None:

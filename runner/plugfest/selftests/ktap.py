@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What upstream's tests print: TAP 13 and KTAP, nested, with the diagnostics of each result.
 
-Sources: Documentation/dev-tools/ktap.rst (nested by two spaces), testanything.org's version 13, and kselftest's runner, which nests by ``#
-``: the lines of a test stand behind one, and the test's own result follows. What a test prints behind another one is a diagnostic. Shell
-tests that use net/forwarding/lib.sh print ``TEST: … [ OK ]`` instead of TAP.
+Sources: Documentation/dev-tools/ktap.rst (nested by two spaces), testanything.org's version 13, and kselftest's runner, which puts ``#``
+and a space before each line of a test, whose own result follows. What a test prints behind another ``#`` is a diagnostic. Shell tests that
+use net/lib.sh print ``TEST: … [ OK ]`` instead of TAP.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from enum import StrEnum
 _RUNNERS = "# "
 """What upstream's runner puts before each line of a test. A second one is the test's own, and makes the line a diagnostic."""
 _NESTED = "  "
+_TESTS = 1
+"""The level of a test's own results: those of upstream's runner are at 0."""
 _RESULT = re.compile(
     r"(?P<not>not )?ok (?P<number>\d+)(?: -)?(?: (?P<name>[^#]*?))?\s*"
     r"(?:#\s*(?P<directive>SKIP|XFAIL|TODO|TIMEOUT|ERROR)\b:?\s*(?P<said>.*)|#\s*(?P<comment>.*))?$",
@@ -74,13 +76,17 @@ class Parser:
     """Reads line by line, so that it is known at each moment which results there are.
 
     Attributes:
-        planned: how many results each level has announced.
+        planned: how many results the test announced, at its own level; None if it did not.
+        printed: how many it printed at that level.
+        unplanned: why it announced none: ``1..0 # SKIP why``.
         bail: the reason of a ``Bail out!``, or None.
     """
 
     def __init__(self) -> None:
         """Begin."""
-        self.planned: dict[int, int] = {}
+        self.planned: int | None = None
+        self.printed = 0
+        self.unplanned = ""
         self.bail: str | None = None
         self._results: dict[int, list[Result]] = {}
         self._lines: list[str] = []
@@ -106,7 +112,8 @@ class Parser:
                 return self._add(level, found)
             plan = _PLAN.fullmatch(rest)
             if plan is not None:
-                self.planned[level] = int(plan[1])
+                if level == _TESTS:
+                    self.planned, self.unplanned = int(plan[1]), plan["said"] or ""
                 return None
             if _VERSION.fullmatch(rest):
                 return None
@@ -119,14 +126,6 @@ class Parser:
             level, rest = level + 1, rest[len(_NESTED) :]
         self._lines.append(re.sub(r"^(?:# ?)+", "", text))
         return None
-
-    @property
-    def results(self) -> list[Result]:
-        """The results of the outermost level, or of the one below it while its end is still to come."""
-        for level in sorted(self._results):
-            if self._results[level]:
-                return self._results[level]
-        return []
 
     @property
     def rest(self) -> list[str]:
@@ -160,13 +159,6 @@ class Parser:
         for deeper in sorted(each for each in self._results if each > level):
             found.children += self._results.pop(deeper)
         found.diagnostics, self._lines = self._lines, []
+        self.printed += level == _TESTS
         self._results.setdefault(level, []).append(found)
         return found
-
-
-def parse(text: str) -> Parser:
-    """Read a whole output."""
-    parser = Parser()
-    for line in text.splitlines():
-        parser.feed(line)
-    return parser

@@ -21,7 +21,7 @@ class Selected:
 
     Attributes:
         test: the test.
-        cases: the cases that are wanted; none for all.
+        cases: the cases that are wanted, names or patterns of them; none for all.
     """
 
     test: Selftest
@@ -50,6 +50,12 @@ def select(tests: Sequence[Selftest], wanted: Sequence[str]) -> list[Selected]:
             raise UsageError(
                 f"{word}: expected one of upstream's tests, found none of that name; "
                 f"{advice(name, names, 'plugfest selftests DRIVER --list prints them')}"
+            )
+        if case:
+            found = [test for test in found if test.name.endswith(".py")]
+        if not found:
+            raise UsageError(
+                f"{word}: expected a test that runs single cases, found a shell script; leave {CASE}{case} out"
             )
         for test in found:
             cases.setdefault(test, [])

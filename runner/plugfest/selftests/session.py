@@ -8,6 +8,7 @@ again in another guest.
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -16,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from plugfest.errors import INTERRUPTED, InfrastructureError, PlugfestError
+from plugfest.choice import advice
+from plugfest.errors import INTERRUPTED, InfrastructureError, PlugfestError, UsageError
 from plugfest.machine import machine as machines
 from plugfest.machine.agent import AgentError, AgentTimeout
 from plugfest.machine.console import Problem
@@ -26,7 +28,7 @@ from plugfest.plugin.artifacts import slug
 from plugfest.plugin.live import LiveConsole
 from plugfest.plugin.pace import Pace
 from plugfest.requirements.known_issues import Expected, KnownIssues
-from plugfest.requirements.verdict import OF_THE_DRIVER, Judgement, Verdict
+from plugfest.requirements.verdict import OF_THE_DRIVER, WORST_FIRST, Judgement, Verdict
 from plugfest.run.journal import Journal
 from plugfest.run.plan import RunPlan
 from plugfest.selftests import remote_host
@@ -155,9 +157,10 @@ class Session:
         self._live.attempt(_id(test), str(test))
         self._journal.write("attempt", durable=True, number=1, **self._identity(test))
         begin = time.monotonic()
+        cases: list[str] | None = None
         unfit = unfit_here(self._tests.text(test))
         if unfit is None:
-            first = self._attempt(selected, 1)
+            first, cases = self._attempt(selected, 1)
         else:
             judgement = Judgement(Verdict.SKIP, unfit)
             first = {"": _Found(judgement, 0.0, time.time(), expected=Expected(judgement))}
@@ -167,8 +170,9 @@ class Session:
             for name in doubtful:
                 self._journal.write("unconfirmed", durable=True, **self._identity(test, name), **first[name].describe())
             self._live.note(f"{test}: {len(doubtful)} of {len(first)} to be confirmed in a fresh guest")
-            again = Selected(test, () if "" in doubtful else tuple(doubtful))
-            second = {name: found for name, found in self._attempt(again, 2).items() if name in doubtful}
+            alone = cases is not None and set(doubtful) <= set(cases)
+            again = Selected(test, tuple(doubtful)) if alone else selected
+            second = {name: found for name, found in self._attempt(again, 2)[0].items() if name in doubtful}
         names = list(first)
         if names != [""]:
             self._journal.write("cases", test=_id(test), tests=[self._identity(test, name) for name in names])
@@ -179,47 +183,83 @@ class Session:
             )
         self._live.ended(_id(test), time.monotonic() - begin)
 
-    def _attempt(self, selected: Selected, number: int) -> dict[str, _Found]:
-        """Run a test until each of its cases has a verdict."""
+    def _attempt(self, selected: Selected, number: int) -> tuple[dict[str, _Found], list[str] | None]:
+        """Run a test until each of its cases has a verdict; return those, and the cases' names if they were known before."""
         test = selected.test
         found: dict[str, _Found] = {}
         limit = limit_of(test, self._tests.tree, self._own_limit)
         cases: list[str] | None = None
+        missed = f"{MOST_GUESTS} guests ended or ran out of time before it"
         for guest in range(MOST_GUESTS):
             what = str(test) if number == 1 else f"{test} is to be confirmed"
             machine = self._fresh(f"{what}, whose other cases did not end" if guest else what)
             if machine.load_error is not None:
                 judgement = Judgement(Verdict.FAIL, str(machine.load_error))
-                found.setdefault("", self._expect(test, "", _Found(judgement, 0.0, time.time())))
+                _add(found, {"": self._expect(test, "", _Found(judgement, 0.0, time.time()))})
+                missed = "the driver did not come up in the guest that it was to run in"
                 break
-            if guest == 0:
+            if cases is None:
                 cases = self._cases(machine, selected)
+            left = [name for name in cases or () if name not in found]
             start = time.time()
             done = execute(
                 machine,
                 test,
                 limit=limit,
-                only=selected.cases if not found else [name for name in cases or () if name not in found],
+                only=selected.cases if cases is None else left if found or selected.cases else (),
                 disruptive=self._disruptive,
             )
-            new = self._judge(test, done, cases, start, found)
+            new = self._judge(test, done, left, start)
             self._keep(test, done, new, number, guest)
-            found |= new
-            if done.ended or cases is None or all(name in found for name in cases):
+            _add(found, new)
+            if all(name in found for name in left):
                 break
-        return found
+            if done.ended and not done.begun:
+                return found, cases  # the test as a whole has the verdict
+            if not any(name in new for name in left):
+                missed = "the test ended without a result of it"
+                break
+        for name in cases or ():
+            if name not in found:
+                judgement = Judgement(Verdict.MISS, f"it did not run: {missed}")
+                found[name] = self._expect(test, name, _Found(judgement, 0.0, time.time()))
+        return found, cases
 
     def _cases(self, machine: Machine, selected: Selected) -> list[str] | None:
-        """Return the cases that a test has, those that were selected; None if nobody knows before they have run."""
+        """Return the cases that a test has, those that were selected; None if nobody knows before they have run.
+
+        Raises:
+            UsageError: it has no such case.
+        """
+        names: list[str] | None = []
         with suppress(CommandTimeout, GuestGone):
             names = cases_of(machine, selected.test)
-            if names is not None:
-                return [name for name in names if not selected.cases or name in selected.cases]
-        return None
+        if names is None and selected.cases:
+            reason = "expected a test that runs single cases, found that those of this kernel run all"
+            raise UsageError(f"{selected.test}::{selected.cases[0]}: {reason}; name the test alone")
+        if not names:
+            return None
+        for pattern in selected.cases:
+            if not fnmatch.filter(names, pattern):
+                reason = "expected one of the test's cases, found none of that name"
+                raise UsageError(
+                    f"{selected.test}::{pattern}: {reason}; {advice(pattern, names, 'name the test alone')}"
+                )
+        return [
+            name
+            for name in names
+            if not selected.cases or any(fnmatch.fnmatchcase(name, each) for each in selected.cases)
+        ]
 
-    def _judge(
-        self, test: Selftest, done: Execution, cases: Sequence[str] | None, start: float, before: Collection[str]
-    ) -> dict[str, _Found]:
+    def _judge(self, test: Selftest, done: Execution, left: Sequence[str], start: float) -> dict[str, _Found]:
+        """Return what came of an execution, by case.
+
+        Args:
+            test: the test.
+            done: the execution.
+            left: cases that should have run; none if nobody knows.
+            start: when it began.
+        """
         new: dict[str, _Found] = {}
         at = start
         for case in done.cases:
@@ -230,25 +270,48 @@ class Session:
             else:
                 new[name] = self._case(test, name, case, at)
             at += case.seconds
+        missing = [name for name in left if name not in new]
+        seconds = max(0.0, done.seconds - at + start)
         if not done.ended:
             if done.stopped is None:
                 # Cases that ended, but whose results were lost with the guest, run again.
-                left = [name for name in cases or () if name not in new and name not in before][done.unread :]
-                name = _unused(left[0] if left else "", new)
-                seconds = max(0.0, done.seconds - at + start)
+                running = missing[done.unread :]
+                name = _unused(running[0] if running else "", new)
                 ended = _Found(self._unended(done), seconds, at, done.problems, done.rest)
                 new[name] = self._expect(test, name, ended, self._late(done) if done.timed_out else None)
             return new
         whole = done.whole or Result("", ResultKind.NOT_OK, "it printed no result")
+        whole.diagnostics = [*done.rest, *whole.diagnostics]
+        if done.bail is not None:
+            whole.outcome = ResultKind.NOT_OK
+            whole.diagnostics.append(f"Bail out! {done.bail}")
+        if missing and done.begun and not done.stopping:
+            new[missing[0]] = self._broken_off(test, missing[0], Case("", whole, seconds, done.problems), at)
+            return new
         failed = any(case.result is not None and case.result.outcome is ResultKind.NOT_OK for case in done.cases)
-        if not new or done.problems or (whole.outcome is ResultKind.NOT_OK and not failed):
-            whole.diagnostics = [*done.rest, *whole.diagnostics]
+        short = not missing and done.planned is not None and done.printed < done.planned
+        if whole.outcome is ResultKind.OK and (reason := _unproven(done, missing)) is not None:
+            new[""] = self._expect(test, "", _Found(reason, done.seconds, start, done.problems, whole.diagnostics))
+        elif not new or done.problems or (whole.outcome is ResultKind.NOT_OK and (short or done.bail or not failed)):
             new[""] = self._case(test, "", Case("", whole, done.seconds, done.problems), start)
-        missing = [name for name in cases or () if name not in new and name not in before]
-        if missing and whole.outcome is ResultKind.OK:
-            reason = f"it ended well, but printed no result of {len(missing)} of its cases: {', '.join(missing[:3])}"
-            new[""] = self._expect(test, "", _Found(Judgement(Verdict.ERROR, reason), done.seconds, start))
         return new
+
+    def _broken_off(self, test: Selftest, name: str, case: Case, start: float) -> _Found:
+        """Return what came of the case in which the test's program ended.
+
+        Args:
+            test: the test.
+            name: of the case.
+            case: what the program ended with, the result of the test as a whole.
+            start: when the case began.
+        """
+        whole = case.result
+        assert whole is not None
+        if whole.outcome is ResultKind.OK and not case.problems:
+            judgement = Judgement(Verdict.ERROR, "the test ended well, but in this case, of which it printed no result")
+            return self._expect(test, name, _Found(judgement, case.seconds, start, diagnostics=whole.diagnostics))
+        whole.diagnostics.append(f"the test ended in this case: {whole.said or whole.outcome}")
+        return self._case(test, name, case, start)
 
     def _unended(self, done: Execution) -> Judgement:
         """The verdict of the case that was running when the guest ended or the time limit passed."""
@@ -450,3 +513,31 @@ def _unused(name: str, names: Collection[str]) -> str:
     if name not in names:
         return name
     return next(found for found in (f"{name}#{number}" for number in range(2, len(names) + 3)) if found not in names)
+
+
+def _unproven(done: Execution, missing: Sequence[str]) -> Judgement | None:
+    """Return the verdict of a test that ended well, but without what proves that it passed; None if nothing is lacking.
+
+    Args:
+        done: its execution.
+        missing: cases that should have run, but of which it printed nothing.
+    """
+    if done.planned == 0 and not done.cases:
+        if done.unplanned:
+            return Judgement(Verdict.SKIP, done.unplanned)
+        return Judgement(Verdict.ERROR, "it ended well, but ran no case (1..0)")
+    if missing and not done.stopping:
+        found = f"{len(missing)} of its cases: {', '.join(missing[:3])}"
+        return Judgement(Verdict.ERROR, f"it ended well, but printed no result of {found}")
+    if not missing and done.planned is not None and done.printed < done.planned:
+        return Judgement(
+            Verdict.ERROR, f"it ended well, but printed {done.printed} of the {done.planned} results it announced"
+        )
+    return None
+
+
+def _add(found: dict[str, _Found], new: Mapping[str, _Found]) -> None:
+    """Add what came of another execution of a test; of two verdicts of the same, the worse one counts."""
+    for name, each in new.items():
+        if name not in found or WORST_FIRST.index(each.verdict) < WORST_FIRST.index(found[name].verdict):
+            found[name] = each
