@@ -13,11 +13,13 @@ from fake_machine import PANIC, RUNNER, WARN, FakeMachine
 from plugfest.cli import prepare
 from plugfest.errors import UsageError
 from plugfest.history import database, recording
+from plugfest.machine.console import find_problems
 from plugfest.machine.machine import DriverLoadError
 from plugfest.provision.artifact import GuestRoot, Kernel, Toolchain
 from plugfest.report import document, netdev_ci
 from plugfest.report.write import write_reports
 from plugfest.requirements.known_issues import KnownIssue, KnownIssues, Subject, load
+from plugfest.requirements.verdict import Judgement, Verdict
 from plugfest.run.journal import Journal, read
 from plugfest.run.plan import RunPlan
 from plugfest.selftests import execution, remote_host, session
@@ -457,3 +459,38 @@ def test_a_failed_case_of_a_shell_script_is_confirmed_by_all_of_it(made: Made) -
         "#!/bin/bash\n[ $# = 0 ] || exit 1\necho 'TEST: one  [FAIL]'\nprintf '\\tno ping\\n'\nexit 1\n"
     )
     assert verdicts(made.run()) == {"drivers/net/a.sh[one]": ("fail", "no ping")}
+
+
+def test_a_complaint_before_the_first_case_is_the_tests(made: Made) -> None:
+    made.test("a.py", "")
+    boot: Callable[[RunPlan], Any] = made.boot
+
+    def warns(plan: RunPlan) -> Any:
+        machine = boot(plan)
+        machine.console.lines += WARN
+        return machine
+
+    made.boot = warns  # type: ignore[method-assign]
+    report = made.run(confirm=False)
+    assert {each["test"]: each["verdict"] for each in report["results"]} == {
+        "drivers/net/a.py": "crash",
+        "drivers/net/a.py[one]": "pass",
+        "drivers/net/a.py[two]": "pass",
+        "drivers/net/a.py[three]": "pass",
+    }
+
+
+def test_a_list_that_takes_too_long_ends_in_the_guest(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "_LISTING", 1.0)
+    made.test("a.py", "")
+    file = made.folder / "tree" / SELFTESTS / "drivers/net/a.py"
+    file.write_text(file.read_text().replace("-l) cases;", f"-l) sleep 2; touch {made.folder}/late;"))
+    assert [verdict for verdict, _ in verdicts(made.run()).values()] == ["pass"] * 3
+    assert not (made.folder / "late").exists()
+
+
+def test_two_complaints_of_a_test_are_both_kept() -> None:
+    judgement = Judgement(Verdict.CRASH, "WARNING")
+    found = {"": session._Found(Judgement(Verdict.FAIL, "no"), 0.0, 0.0, [])}
+    session._add(found, {"": session._Found(judgement, 0.0, 0.0, find_problems(list(WARN)))})
+    assert (found[""].reason, len(found[""].problems)) == ("no", 1)

@@ -27,6 +27,9 @@ LARGEST = 16 << 20
 GRACE = 60.0
 """Seconds after its time limit in which upstream's runner ends a test."""
 
+_LISTING = 30.0
+"""Seconds in which a test must list its cases."""
+
 _HEADER = re.compile(r"# (?:timeout set to|overriding timeout to|selftests: )")
 """What upstream's runner prints before a test."""
 
@@ -80,6 +83,7 @@ class Execution:
         timed_out: the time limit passed.
         limit: that time limit, seconds.
         seconds: that it took.
+        before: what the kernel complained of before it: as the guest booted, the driver came up and the test listed its cases.
         problems: what the kernel complained of after the last case.
         planned: results that the test announced; None if it did not.
         printed: those that it printed, without nested ones.
@@ -97,6 +101,7 @@ class Execution:
     timed_out: bool = False
     limit: float = 0.0
     seconds: float = 0.0
+    before: list[Problem] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     planned: int | None = None
     printed: int = 0
@@ -153,9 +158,10 @@ def cases_of(machine: Machine, test: Selftest) -> list[str] | None:
         return None
     folder = f"/{PLACE}/{SELFTESTS}"
     knows = f"grep -q list_tests {folder}/net/lib/py/ksft.py"
-    command = f"{_ENVIRONMENT}; {knows} || exit {_CANNOT}; cd {folder}/{test.collection} && exec ./{test.name} -l"
-    deadline = machine.deadline(30.0)
-    done = machine.ssh.run(command, check=False, timeout=deadline.seconds)
+    deadline = machine.deadline(_LISTING)
+    command = f"{_ENVIRONMENT}; {knows} || exit {_CANNOT}; cd {folder}/{test.collection} && exec timeout -k 5 {deadline.seconds:.0f} ./{test.name} -l"
+    # The guest ends it: a closed channel leaves it running beside what follows.
+    done = machine.ssh.run(command, check=False, timeout=machine.deadline(_LISTING + GRACE).seconds)
     if done.exit_status == _CANNOT:
         return None
     names = [line.strip() for line in done.stdout.splitlines()]
@@ -305,6 +311,9 @@ class _Reader:
         lines = console.text_since(self._mark).splitlines()
         marks = [self._mark + number for number, line in enumerate(lines) if line.endswith(_MARK)]
         self._found.unread = max(0, len(marks) - len(self._places))
-        for problem in console.problems_since(self._mark):
+        for problem in console.problems_since(0):
+            if problem.line < self._mark:
+                self._found.before.append(problem)
+                continue
             place = bisect.bisect(marks, problem.line)
             (self._places[place] if place < len(self._places) else self._found.problems).append(problem)

@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -194,8 +194,10 @@ class Session:
             what = str(test) if number == 1 else f"{test} is to be confirmed"
             machine = self._fresh(f"{what}, whose other cases did not end" if guest else what)
             if machine.load_error is not None:
-                judgement = Judgement(Verdict.FAIL, str(machine.load_error))
-                _add(found, {"": self._expect(test, "", _Found(judgement, 0.0, time.time()))})
+                aside = Judgement(Verdict.FAIL, str(machine.load_error))
+                problems = machine.console.problems_since(0)
+                judgement = judge(None, problems) if problems else aside
+                _add(found, {"": self._expect(test, "", _Found(judgement, 0.0, time.time(), problems), aside)})
                 missed = "the driver did not come up in the guest that it was to run in"
                 break
             if cases is None:
@@ -210,6 +212,8 @@ class Session:
                 disruptive=self._disruptive,
             )
             new = self._judge(test, done, left, start)
+            if done.before:
+                _add(new, {"": self._case(test, "", Case("", None, 0.0, done.before), start)})
             self._keep(test, done, new, number, guest)
             _add(found, new)
             if all(name in found for name in left):
@@ -537,7 +541,10 @@ def _unproven(done: Execution, missing: Sequence[str]) -> Judgement | None:
 
 
 def _add(found: dict[str, _Found], new: Mapping[str, _Found]) -> None:
-    """Add what came of another execution of a test; of two verdicts of the same, the worse one counts."""
+    """Add what came of another execution of a test; of two verdicts of the same, the worse one counts, and all that was complained of."""
     for name, each in new.items():
-        if name not in found or WORST_FIRST.index(each.verdict) < WORST_FIRST.index(found[name].verdict):
+        if name in found:
+            better, worse = sorted((found[name], each), key=lambda one: WORST_FIRST.index(one.verdict), reverse=True)
+            found[name] = replace(worse, problems=[*worse.problems, *better.problems])
+        else:
             found[name] = each
