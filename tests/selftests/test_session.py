@@ -494,3 +494,14 @@ def test_two_complaints_of_a_test_are_both_kept() -> None:
     found = {"": session._Found(Judgement(Verdict.FAIL, "no"), 0.0, 0.0, [])}
     session._add(found, {"": session._Found(judgement, 0.0, 0.0, find_problems(list(WARN)))})
     assert (found[""].reason, len(found[""].problems)) == ("no", 1)
+
+
+def test_results_count_after_any_amount_of_output(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "LARGEST", 4096)
+    made.test(
+        "a.py",
+        "one() { seq -f '# %g bottles' 2000; }\ntwo() { printf '%0300000d\\n'; echo '# Check failed x'; false; }",
+    )
+    report = made.run(confirm=False)
+    assert [each["verdict"] for each in report["results"]] == ["pass", "fail", "pass"]
+    assert (made.output / report["results"][1]["artifacts"]["output.txt"]).stat().st_size < 5000

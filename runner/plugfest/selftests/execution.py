@@ -22,7 +22,8 @@ from plugfest.selftests.remote_host import SLOW
 from plugfest.selftests.selftest import PLACE, SELFTESTS, Selftest
 
 LARGEST = 16 << 20
-"""Bytes of a test's output that are read."""
+"""Bytes of a test's output that are kept; of what follows only results are, and lines of no more than `_LONGEST`."""
+_LONGEST = 1 << 16
 
 GRACE = 60.0
 """Seconds after its time limit in which upstream's runner ends a test."""
@@ -159,7 +160,8 @@ def cases_of(machine: Machine, test: Selftest) -> list[str] | None:
     folder = f"/{PLACE}/{SELFTESTS}"
     knows = f"grep -q list_tests {folder}/net/lib/py/ksft.py"
     deadline = machine.deadline(_LISTING)
-    command = f"{_ENVIRONMENT}; {knows} || exit {_CANNOT}; cd {folder}/{test.collection} && exec timeout -k 5 {deadline.seconds:.0f} ./{test.name} -l"
+    lists = f"exec timeout -k 5 {deadline.seconds:.0f} ./{test.name} -l"
+    command = f"{_ENVIRONMENT}; {knows} || exit {_CANNOT}; cd {folder}/{test.collection} && {lists}"
     # The guest ends it: a closed channel leaves it running beside what follows.
     done = machine.ssh.run(command, check=False, timeout=machine.deadline(_LISTING + GRACE).seconds)
     if done.exit_status == _CANNOT:
@@ -213,15 +215,14 @@ def execute(
     try:
         channel = machine.ssh.channel(f"bash -c {shlex.quote(script)} 2>&1")
         with channel:
-            size, hard = 0, machine.deadline(limit + GRACE)
+            hard = machine.deadline(limit + GRACE)
             while True:
                 ready, _, _ = select.select([channel], [], [], _LOOK)
                 if ready:
                     data = channel.recv(_CHUNK)
                     if not data:
                         break
-                    size += len(data)
-                    reader.feed(data if size <= LARGEST else b"")
+                    reader.feed(data)
                 elif machine.guest.gone() or not machine.ssh.connected:
                     raise GuestGone(machine.guest.gone() or "the connection to the guest is broken")
                 elif hard.passed:
@@ -244,6 +245,7 @@ class _Reader:
         self._machine, self._found, self._stem = machine, found, stem
         self._parser = Parser()
         self._text: list[str] = []
+        self._size = 0
         self._pending = ""
         self._mark = machine.console.mark()
         self._since = time.monotonic()
@@ -253,6 +255,8 @@ class _Reader:
     def feed(self, data: bytes) -> None:
         lines = (self._pending + data.decode("utf-8", "replace")).split("\n")
         self._pending = lines.pop()
+        if len(self._pending) > _LONGEST and self._size + len(self._pending) > LARGEST:
+            self._pending = self._pending[:_LONGEST]
         for line in lines:
             self._line(line)
 
@@ -271,10 +275,11 @@ class _Reader:
         self._found.output = "".join(self._text)
 
     def _line(self, line: str) -> None:
-        self._text.append(f"{line}\n")
-        if _HEADER.match(line):
-            return
-        result = self._parser.feed(line)
+        self._size += len(line) + 1
+        keep = self._size <= LARGEST
+        result = None if _HEADER.match(line) else self._parser.feed(line, keep=keep)
+        if keep or result is not None:
+            self._text.append(f"{line}\n")
         if result is None:
             return
         if result.name.startswith("selftests: "):

@@ -92,11 +92,12 @@ class Parser:
         self._lines: list[str] = []
         self._forwarded: Result | None = None
 
-    def feed(self, line: str) -> Result | None:
+    def feed(self, line: str, *, keep: bool = True) -> Result | None:
         """Read a line; return the result that it is, or None.
 
         Args:
             line: with or without its newline.
+            keep: whether it is kept if it is a diagnostic.
         """
         text = _COLOUR.sub("", line).rstrip()
         forwarded, self._forwarded = self._forwarded, None
@@ -124,7 +125,8 @@ class Parser:
             if not rest.startswith(_NESTED if level else (_RUNNERS, _NESTED)):
                 break
             level, rest = level + 1, rest[len(_NESTED) :]
-        self._lines.append(re.sub(r"^(?:# ?)+", "", text))
+        if keep:
+            self._lines.append(re.sub(r"^(?:# ?)+", "", text))
         return None
 
     @property
