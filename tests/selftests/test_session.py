@@ -505,3 +505,18 @@ def test_results_count_after_any_amount_of_output(made: Made, monkeypatch: pytes
     report = made.run(confirm=False)
     assert [each["verdict"] for each in report["results"]] == ["pass", "fail", "pass"]
     assert (made.output / report["results"][1]["artifacts"]["output.txt"]).stat().st_size < 5000
+
+
+@pytest.mark.parametrize(
+    ("line", "missing"),
+    [
+        ("FileNotFoundError: [Errno 2] No such file or directory: '/usr/src/linux/net/lib/gro'", True),
+        ('scp: stat local "/x/gro": No such file or directory', True),
+        ("bash: line 1: ./gro: not found", True),
+        ('File "/usr/src/linux/drivers/net/gro.py", line 3: RuntimeError: not found', False),
+        ("Check failed: /sys/group not found", False),
+        ("Command failed: ./gro --rx", False),
+    ],
+)
+def test_only_a_helper_that_was_not_found_is_the_reason(line: str, missing: bool) -> None:
+    assert session._misses("gro", line) is missing

@@ -337,7 +337,7 @@ class Session:
         lacking = self._tests.lacking(test) if judgement.verdict is Verdict.FAIL else {}
         said = case.result.diagnostics if case.result else []
         for helper, reason in lacking.items():
-            if any(helper in line for line in said):
+            if any(_misses(helper, line) for line in said):
                 judgement = Judgement(Verdict.SKIP, f"the helper {helper} was not built: {reason}")
         found = _Found(judgement, case.seconds, start, case.problems, said)
         return self._expect(test, name, found, judge(case.result) if case.result else None)
@@ -538,6 +538,12 @@ def _unproven(done: Execution, missing: Sequence[str]) -> Judgement | None:
             Verdict.ERROR, f"it ended well, but printed {done.printed} of the {done.planned} results it announced"
         )
     return None
+
+
+def _misses(helper: str, line: str) -> bool:
+    """Return whether a line says that there is no such helper: by its path, as shells, Python and loaders do."""
+    named = re.search(rf"/{re.escape(helper)}(?![\w-]|\.\w)", line)
+    return named is not None and re.search(r"No such file|not found", line) is not None
 
 
 def _add(found: dict[str, _Found], new: Mapping[str, _Found]) -> None:
