@@ -520,3 +520,37 @@ def test_results_count_after_any_amount_of_output(made: Made, monkeypatch: pytes
 )
 def test_only_a_helper_that_was_not_found_is_the_reason(line: str, missing: bool) -> None:
     assert session._misses("gro", line) is missing
+
+
+def test_a_lost_mark_is_an_error_and_blames_no_case(made: Made) -> None:
+    lines = " ".join(f'"{line}"' for line in WARN)
+    made.test("a.py", "")
+    made.test("b.py", f"three() {{ sleep 0.3; log {lines}; }}")
+    boot: Callable[[RunPlan], Any] = made.boot
+
+    def lossy(plan: RunPlan) -> Any:
+        machine = boot(plan)
+        machine.console.lost = "result ok 2"
+        return machine
+
+    made.boot = lossy  # type: ignore[method-assign]
+    found = verdicts(made.run(confirm=False))
+    assert found["drivers/net/a.py"] == (
+        "error",
+        "expected a mark of each result in the kernel's log, found 1 missing: its complaints may be of any case",
+    )
+    assert found["drivers/net/b.py"][0] == "crash"
+    assert found["drivers/net/b.py[three]"][0] == "pass"
+
+
+def test_the_log_takes_all_marks(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    made.test("a.py", "")
+    commands: list[list[str]] = []
+    monkeypatch.setattr(FakeMachine, "_call", lambda _, method, **params: commands.append(params.get("command", [])))
+    made.run()
+    assert any("echo on >/proc/sys/kernel/printk_devkmsg" in word for command in commands for word in command)
+
+
+def test_a_result_of_any_bytes_has_its_mark(made: Made) -> None:
+    made.test("a.py", r"two() { said=$' # caf\xe9 \xff'; }")
+    assert [verdict for verdict, _ in verdicts(made.run(confirm=False)).values()] == ["pass"] * 3

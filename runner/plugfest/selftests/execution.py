@@ -42,17 +42,20 @@ _RUN = r"""cd {folder} || exit 1
 export BASE_DIR={base} kselftest_override_timeout={limit} {variables}
 . $BASE_DIR/kselftest/runner.sh
 RUN_IN_NETNS=
-run_many {test} 2>&1 | sed -u -n -E -e p -e 's/^(# )?(  )*(not )?ok [0-9].*/{mark}/;t mark;b' \
+run_many {test} 2>&1 | LC_ALL=C sed -u -n -E -e p -e 's/^(# )?(  )*((not )?ok [0-9]+)( .*)?$/{mark} \3/;t mark;b' \
 -e ':mark;w {log}'
 """
-"""What ``make run_tests`` of upstream's lib.mk runs. With each result a line goes into the kernel's log, so that the console shows between
-which two results the kernel complained: the console and the output arrive by ways of their own."""
+"""What ``make run_tests`` of upstream's lib.mk runs. With each result a line that names it goes into the kernel's log, so that the console
+shows between which two results the kernel complained: the console and the output arrive by ways of their own."""
 
 _CANNOT = 77
 """Exit status of a command that finds no ``-l`` in the tests' library."""
 
 KERNEL_LOG = "/dev/kmsg"
-_MARK, _MARKED = "plugfest: result", re.compile(r"(?:# )?(?:  )*(?:not )?ok [0-9]")
+_MARK = "plugfest: result"
+_MARKED = re.compile(r"(?:# )?(?:  )*(?P<result>(?:not )?ok [0-9]+)(?: .*)?")
+"""The lines that have a mark."""
+_ON_CONSOLE = re.compile(rf"{_MARK} (?P<result>(?:not )?ok [0-9]+)\b")
 
 
 @dataclass
@@ -91,6 +94,7 @@ class Execution:
         unplanned: why it announced none.
         bail: why it gave up; None if it did not.
         rest: lines that belong to no result.
+        unmarked: results of which the console has no mark, so that nobody knows which case the kernel's complaints belong to.
         unread: results that the console has marks of, but whose lines did not arrive: the guest ended first.
         output: all that it printed.
     """
@@ -109,6 +113,7 @@ class Execution:
     unplanned: str = ""
     bail: str | None = None
     rest: list[str] = field(default_factory=list)
+    unmarked: int = 0
     unread: int = 0
     output: str = ""
 
@@ -250,7 +255,9 @@ class _Reader:
         self._mark = machine.console.mark()
         self._since = time.monotonic()
         self._places: list[list[Problem]] = []
-        """Of each result, the problems of what it belongs to."""
+        """Of each result that has a mark, the problems of what it belongs to."""
+        self._results: list[str] = []
+        """What their marks say."""
 
     def feed(self, data: bytes) -> None:
         lines = (self._pending + data.decode("utf-8", "replace")).split("\n")
@@ -284,20 +291,25 @@ class _Reader:
             return
         if result.name.startswith("selftests: "):
             self._found.whole = result
-            self._places.append(self._found.problems)
+            self._place(line, self._found.problems)
             return
         if result.children:
             self._nest(result)
-            if _MARKED.match(line):
-                self._places.append(self._found.cases[-1].problems)
+            self._place(line, self._found.cases[-1].problems)
             return
         now = time.monotonic()
         name = result.name.removeprefix(f"{self._stem}.")
         case = Case("" if name == self._stem else name, result, now - self._since)
         self._found.cases.append(case)
-        if _MARKED.match(line):
-            self._places.append(case.problems)
+        self._place(line, case.problems)
         self._since = now
+
+    def _place(self, line: str, problems: list[Problem]) -> None:
+        """Note where problems before a result's mark belong, if it has one."""
+        marked = _MARKED.fullmatch(line)
+        if marked is not None:
+            self._results.append(marked["result"])
+            self._places.append(problems)
 
     def _nest(self, outer: Result) -> None:
         """Name the cases nested in a result after it. It is a case of its own only if it says of a failure that they do not."""
@@ -314,11 +326,20 @@ class _Reader:
         """Give each problem to the result before whose mark the console has it; what follows the last one belongs to the test."""
         console = self._machine.console
         lines = console.text_since(self._mark).splitlines()
-        marks = [self._mark + number for number, line in enumerate(lines) if line.endswith(_MARK)]
-        self._found.unread = max(0, len(marks) - len(self._places))
+        found = [
+            (self._mark + number, mark["result"])
+            for number, line in enumerate(lines)
+            if (mark := _ON_CONSOLE.search(line))
+        ]
+        marks, results = [line for line, _ in found], [result for _, result in found]
+        both = min(len(results), len(self._results))
+        complete = results[:both] == self._results[:both]
+        self._found.unread = max(0, len(results) - len(self._results)) if complete else 0
+        if not complete or (self._found.ended and len(results) < len(self._results)):
+            self._found.unmarked = max(1, len(self._results) - len(results))
         for problem in console.problems_since(0):
             if problem.line < self._mark:
                 self._found.before.append(problem)
                 continue
-            place = bisect.bisect(marks, problem.line)
+            place = len(self._places) if self._found.unmarked else bisect.bisect(marks, problem.line)
             (self._places[place] if place < len(self._places) else self._found.problems).append(problem)

@@ -49,8 +49,10 @@ _LINES = 60
 """Lines of a case's diagnostics that the reports have."""
 
 _SYSTEM = """for each in 0/stdin 1/stdout 2/stderr; do ln -sfn /proc/self/fd/${each%/*} /dev/${each#*/}; done
-modprobe -q configfs; mount -t configfs configfs /sys/kernel/config"""
-"""What udev and systemd make on other systems: what upstream's runner prints to, and what its tests configure netconsole with."""
+modprobe -q configfs; mount -t configfs configfs /sys/kernel/config
+echo on >/proc/sys/kernel/printk_devkmsg"""
+"""A log that takes each mark of a result: by default the kernel drops what is more than 10 lines in 5 s. And what udev and systemd make on
+other systems: what upstream's runner prints to, and what its tests configure netconsole with."""
 
 
 @dataclass
@@ -212,6 +214,12 @@ class Session:
                 disruptive=self._disruptive,
             )
             new = self._judge(test, done, left, start)
+            if done.unmarked:
+                reason = (
+                    f"expected a mark of each result in the kernel's log, found {done.unmarked} missing: "
+                    "its complaints may be of any case"
+                )
+                _add(new, {"": self._expect(test, "", _Found(Judgement(Verdict.ERROR, reason), done.seconds, start))})
             if done.before:
                 _add(new, {"": self._case(test, "", Case("", None, 0.0, done.before), start)})
             self._keep(test, done, new, number, guest)
