@@ -191,6 +191,13 @@ def test_a_panic_costs_one_case(made: Made) -> None:
     assert len(made.guests) == 2
 
 
+def test_a_guest_that_dies_closes_the_connection_first(made: Made) -> None:
+    dies = f"setsid sh -c 'sleep 0.5; echo \"{PANIC}\" >{made.folder}/console' & pkill -KILL -s $(ps -o sid= -p $$)"
+    made.test("a.py", f"two() {{ {dies}; }}")
+    report = made.run(confirm=False)
+    assert [each["verdict"] for each in report["results"]] == ["pass", "crash", "pass"]
+
+
 def test_a_case_that_hangs_costs_one_case(made: Made) -> None:
     made.test("b.py", "two() { sleep 30; }", "drivers/net/hw")
     (made.folder / "tree" / SELFTESTS / "drivers/net/hw/settings").write_text("timeout=0\n")

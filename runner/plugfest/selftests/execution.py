@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from plugfest.deadline import poll
 from plugfest.errors import InfrastructureError
 from plugfest.machine.console import Problem
 from plugfest.machine.machine import Machine
@@ -33,6 +34,9 @@ _LISTING = 30.0
 
 _HEADER = re.compile(r"# (?:timeout set to|overriding timeout to|selftests: )")
 """What upstream's runner prints before a test."""
+
+_LAST_WORDS = 2.0
+"""Seconds in which a guest that has closed the connection turns out to have ended."""
 
 _CHUNK = 1 << 16
 _LOOK = 0.5
@@ -235,9 +239,10 @@ def execute(
                     break
     except GuestGone as error:
         found.lost = str(error)
+    if found.lost is not None or (found.whole is None and not found.timed_out):
+        # A guest that dies closes the connection, before QEMU has ended and the console said why.
+        found.gone = poll(machine.guest.gone, machine.deadline(_LAST_WORDS))
     reader.end()
-    if found.lost is not None:
-        found.gone = machine.guest.gone()  # which takes it a moment to show, after the connection
     found.seconds = time.monotonic() - begin
     found.timed_out |= found.whole is not None and found.whole.outcome is ResultKind.TIMEOUT
     return found

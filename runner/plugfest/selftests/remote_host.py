@@ -48,7 +48,7 @@ PORT = 2224
 LOCAL_PREFIX = "2001:db8:2::/64"
 """Addresses behind the DUT, for namespaces that a test makes there."""
 
-_RATE = 250_000_000 / 8
+_RATE = 100_000_000 / 8
 """Bytes a second that the remote host sends at most to a slow guest, for each unit of its speed: traffic of a host that is many times
 faster than the guest takes all the guest's time, and its shell's with it."""
 _BURST, _QUEUE = 1 << 16, 1 << 20
