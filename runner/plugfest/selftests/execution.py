@@ -16,8 +16,8 @@ from pathlib import Path
 from plugfest.deadline import poll
 from plugfest.errors import InfrastructureError
 from plugfest.machine.console import Problem
-from plugfest.machine.machine import Machine
 from plugfest.machine.ssh import GuestGone
+from plugfest.machine.virtual import VirtualMachine
 from plugfest.selftests.ktap import Parser, Result, ResultKind
 from plugfest.selftests.remote_host import SLOW
 from plugfest.selftests.selftest import PLACE, SELFTESTS, Selftest
@@ -158,7 +158,7 @@ def limit_of(test: Selftest, tree: Path, own: float) -> float:
     return (float(found[1]) if found else 45.0) or own  # kselftest_default_timeout of its runner.sh
 
 
-def cases_of(machine: Machine, test: Selftest) -> list[str] | None:
+def cases_of(machine: VirtualMachine, test: Selftest) -> list[str] | None:
     """Ask a test for its cases (``-l``); none if it fails before it knows them, None if it is of a kind that cannot run single ones.
 
     Raises:
@@ -182,7 +182,7 @@ def cases_of(machine: Machine, test: Selftest) -> list[str] | None:
 
 
 def execute(
-    machine: Machine,
+    machine: VirtualMachine,
     test: Selftest,
     *,
     limit: float,
@@ -251,7 +251,7 @@ def execute(
 class _Reader:
     """Reads a test's output as it comes, and tells which case each problem of the kernel belongs to."""
 
-    def __init__(self, machine: Machine, found: Execution, stem: str) -> None:
+    def __init__(self, machine: VirtualMachine, found: Execution, stem: str) -> None:
         self._machine, self._found, self._stem = machine, found, stem
         self._parser = Parser()
         self._text: list[str] = []

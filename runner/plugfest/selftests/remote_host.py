@@ -30,11 +30,11 @@ from plugfest.build.confinement import at_most
 from plugfest.errors import InfrastructureError
 from plugfest.location import recipes_root
 from plugfest.machine.agent import AgentClient
-from plugfest.machine.machine import Machine
 from plugfest.machine.qemu import die_with_parent
 from plugfest.machine.ssh import KeyPair
 from plugfest.machine.tap import DUT_IPV4, DUT_IPV6, IPV4, IPV6
 from plugfest.machine.tap import NAME as TAP
+from plugfest.machine.virtual import VirtualMachine
 
 SLOW = 0.5
 """Speed of a guest below which it is a slow machine."""
@@ -198,7 +198,7 @@ def put(agent: AgentClient, path: str, text: str) -> None:
     agent.call("files.put", path=path, data=base64.b64encode(text.encode()).decode())
 
 
-def connect(machine: Machine) -> None:
+def connect(machine: VirtualMachine) -> None:
     """Open the connection of a guest's ssh that carries all commands, and give the remote host its route to what is behind the DUT.
 
     Raises:

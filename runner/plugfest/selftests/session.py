@@ -19,11 +19,11 @@ from typing import Any
 
 from plugfest.choice import advice
 from plugfest.errors import INTERRUPTED, InfrastructureError, PlugfestError, UsageError
-from plugfest.machine import machine as machines
+from plugfest.machine import virtual
 from plugfest.machine.agent import AgentError, AgentTimeout
 from plugfest.machine.console import Problem
-from plugfest.machine.machine import Machine
 from plugfest.machine.ssh import CommandTimeout, GuestGone
+from plugfest.machine.virtual import VirtualMachine
 from plugfest.plugin.artifacts import slug
 from plugfest.plugin.live import LiveConsole
 from plugfest.plugin.pace import Pace
@@ -101,7 +101,7 @@ class Session:
         *,
         own_limit: float,
         disruptive: bool,
-        boot: Callable[[RunPlan], Machine] = machines.boot,
+        boot: Callable[[RunPlan], VirtualMachine] = virtual.boot,
     ) -> None:
         """Boot nothing yet.
 
@@ -117,7 +117,7 @@ class Session:
         """
         self._plan, self._tests, self._issues, self._remote, self._journal = plan, tests, issues, remote, journal
         self._own_limit, self._disruptive, self._boot = own_limit, disruptive, boot
-        self._machine: Machine | None = None
+        self._machine: VirtualMachine | None = None
         self._described = False
         self._live = LiveConsole(Pace(plan.durations))
 
@@ -237,7 +237,7 @@ class Session:
                 found[name] = self._expect(test, name, _Found(judgement, 0.0, time.time()))
         return found, cases
 
-    def _cases(self, machine: Machine, selected: Selected) -> list[str] | None:
+    def _cases(self, machine: VirtualMachine, selected: Selected) -> list[str] | None:
         """Return the cases that a test has, those that were selected; None if nobody knows before they have run.
 
         Raises:
@@ -391,7 +391,7 @@ class Session:
 
     # --- the guest ------------------------------------------------------------------------------------------------
 
-    def _fresh(self, reason: str) -> Machine:
+    def _fresh(self, reason: str) -> VirtualMachine:
         """Boot a guest, in which nothing is left of another test, and open its connection to the remote host.
 
         Tests change more than can be looked at: RSS contexts, NAPI settings, filters, sysctls, netconsole's targets. A guest restored from
@@ -420,7 +420,7 @@ class Session:
             self._prepare(machine)
         return machine
 
-    def _prepare(self, machine: Machine) -> None:
+    def _prepare(self, machine: VirtualMachine) -> None:
         machine.agent.call("process.run", command=["sh", "-c", _SYSTEM])
         self._remote.introduce(machine.agent)
         remote_host.connect(machine)
