@@ -54,7 +54,9 @@ def render(issues: Sequence[KnownIssue], requirements: Iterable[Requirement], te
     ]
     for name, driver in tested.items():
         own = [issue for issue in issues if name in issue.drivers]
-        numbers = " | ".join(str(sum(issue.whose is whose for issue in own)) for whose in Whose)
+        numbers = " | ".join(
+            str(sum(issue.whose is whose for issue in own)) for whose in Whose if whose is not Whose.TEST
+        )
         page.append(f"| [{name}](#{name}) | {driver.title} | {numbers} |\n")
     for name in tested:
         page.append(f"\n## {name}\n")

@@ -116,7 +116,7 @@ class Made:
                 KnownIssues(issues, Subject("ixgbe", "7.3.4")),
                 self.remote,  # type: ignore[arg-type]
                 journal,
-                own_limit=2.0,
+                own_limit=1.0,
                 disruptive=True,
                 boot=self.boot,
             )
@@ -144,6 +144,9 @@ def test_each_case_has_a_verdict(made: Made) -> None:
     }
     assert report["run"]["exit_status"] == 0
     assert report["run"]["kind"] == "selftests"
+    starts = [each["start"] for each in report["results"]]
+    assert None not in starts
+    assert starts == sorted(starts)
     assert [each["sentence"] for each in report["requirements"]] == ["Says what a test does."]
     assert len(made.guests) == 1
 
@@ -203,7 +206,7 @@ def test_a_case_that_hangs_costs_one_case(made: Made) -> None:
     (made.folder / "tree" / SELFTESTS / "drivers/net/hw/settings").write_text("timeout=0\n")
     report = made.run(confirm=False)
     found = verdicts(report)
-    assert found["drivers/net/hw/b.py[two]"] == ("timeout", "it did not end within 2 s, the time limit of its test")
+    assert found["drivers/net/hw/b.py[two]"] == ("timeout", "it did not end within 1 s, the time limit of its test")
     assert found["drivers/net/hw/b.py[one]"][0] == found["drivers/net/hw/b.py[three]"][0] == "pass"
 
 

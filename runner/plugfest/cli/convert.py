@@ -14,6 +14,7 @@ from plugfest.errors import InfrastructureError, UsageError
 from plugfest.report import document, junit, kcidb, ktap, netdev_ci, tap, text_file
 from plugfest.report.document import Document
 from plugfest.requirements import known_issues
+from plugfest.selftests.session import KNOWN_ISSUES
 
 FORMATS = ("junit", "tap", "ktap", "netdev", "kcidb")
 _FOR_OTHERS = ("ktap", "netdev", "kcidb")
@@ -33,7 +34,11 @@ def _convert(
         case "netdev":
             return _json(netdev_ci.render(found, executor=executor, branch=branch, link=link))
         case _:
-            return _json(kcidb.render(found, origin=origin, link=link, issues=known_issues.load()))
+            return _json(
+                kcidb.render(
+                    found, origin=origin, link=link, issues=[*known_issues.load(), *known_issues.load(KNOWN_ISSUES)]
+                )
+            )
 
 
 def _json(found: object) -> str:

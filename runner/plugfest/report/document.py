@@ -120,6 +120,8 @@ def _results(
         identity = {key: test[key] for key in ("requirement", "area", "level", "test")}
         attempt, result = attempted.get(test["test"]), finished.get(test["test"])
         start = None if attempt is None else _moment(attempt["time"])
+        if result is not None and "start" in result:  # of a case, which its test has attempted
+            start = _moment(result["start"])
         if result is not None:
             yield {
                 **identity,

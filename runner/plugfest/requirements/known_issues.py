@@ -22,7 +22,7 @@ _FORM = Form(
     what="a list of known issues",
     table="issue",
     shape=(
-        'expected [[issue]] with title = "driver: …", whose = "driver" | "core" | "qemu" | "device", '
+        'expected [[issue]] with title = "driver: …", whose = "driver" | "core" | "qemu" | "device" | "test", '
         'requirement = "AREA-TOPIC-01" or a list of them and shows = "pattern" or {AREA-TOPIC-01 = "pattern", …}, '
         'or complaint = "pattern" or violation = "rule", or several of these, '
         'drivers = ["name"], kernels = ">=6.1,<6.13" or "" for all, '
@@ -82,6 +82,7 @@ class Whose(StrEnum):
     CORE = "core"
     QEMU = "qemu"
     DEVICE = "device"
+    TEST = "test"
 
     @property
     def meaning(self) -> str:
@@ -94,6 +95,7 @@ _MEANINGS = {
     Whose.CORE: "the kernel's core",
     Whose.QEMU: "QEMU's device",
     Whose.DEVICE: "the device's interface",
+    Whose.TEST: "upstream's test",
 }
 
 
@@ -124,7 +126,8 @@ class KnownIssue:
 
     Attributes:
         title: one line, as the subject of a bug report: ``gve: qstats-get oopses while the interface is down``.
-        whose: the driver's, the kernel core's, QEMU's, or a limit of the device's interface.
+        whose: the driver's, the kernel core's, QEMU's, a limit of the device's interface, or a demand of one of upstream's tests that
+            nothing makes of a driver.
         requirements: ids of the requirements that are expected to fail.
         drivers: the drivers that have it.
         kernels: the kernel versions that have it; empty for all.

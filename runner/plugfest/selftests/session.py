@@ -383,6 +383,7 @@ class Session:
             **{**first.describe(), "verdict": verdict, "reason": reason, "seconds": seconds},
             attempts=[{"start": each.start, **each.describe()} for each in attempts] if second is not None else [],
             durable=False,
+            start=first.start,
             **first.expected.describe(str(test)),
             falsification=None,
             advertised=None,
