@@ -41,6 +41,16 @@ def test_no_address_of_the_host_is_a_default_inside(tmp_path: Path) -> None:
 
 def test_folders_of_files_that_pytest_writes_stay_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "ci").mkdir()
-    asked = ("--junitxml=found.xml", "--basetemp=ci/base", "--maxfail=1", "-k", "xdp", "--report-log=none/such.jsonl")
-    assert execute._named_folders(asked) == [tmp_path, tmp_path / "ci"]
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    asked = (
+        "--junitxml=found.xml",
+        "--basetemp",
+        "ci/base",
+        "--log-file=~/run.log",
+        "--durations-min=0.5",
+        "--ignore=/x/y.py",
+        "-k",
+        "xdp",
+    )
+    assert execute._named_folders(asked) == [tmp_path, tmp_path / "ci", tmp_path / "home"]
+    assert (tmp_path / "ci").is_dir()

@@ -272,3 +272,7 @@ def test_no_run_no_results() -> None:
     assert Ktap(ktap.render(history.document())).results == []
     assert netdev_ci.render(history.document())["results"] == []
     kcidb_io.schema.V5_3.validate(kcidb.render(history.document()))
+
+
+def test_each_kind_of_known_issue_has_a_culprit_in_kcidb() -> None:
+    assert set(kcidb._CULPRITS) == set(known_issues.Whose)

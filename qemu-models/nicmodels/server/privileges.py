@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+from contextlib import suppress
 from pathlib import Path
 
 NOBODY = 65534
@@ -49,6 +50,8 @@ def limit() -> None:
 def give_up() -> None:
     """Become nobody, where that user exists here, without capabilities and without a way to gain any.
 
+    Import what is needed first: nobody may not be able to read Python's library.
+
     Raises:
         OSError: the kernel does not allow it.
     """
@@ -58,9 +61,11 @@ def give_up() -> None:
         # Fails for the numbers that this kernel does not have, and for a process that may not: it has none to pass on.
         _LIBC.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0)
     if os.geteuid() == 0 and _maps_nobody():
-        os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
+        # A container's root may lack the capabilities for it, or a group of its own: without capabilities it can do little more.
+        with suppress(PermissionError):
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     none = (ctypes.c_uint32 * 6)()
     _check(_LIBC.capset(header, none), "no capabilities")

@@ -190,6 +190,8 @@ def _stop_on_signals(reactor: Reactor, stack: contextlib.ExitStack) -> None:
 
 
 def _open_profile(path: Path) -> BinaryIO:
+    import cProfile  # noqa: F401, PLC0415 - only with --profiler, and while it can be read: see `privileges`
+
     try:
         return path.open("wb")
     except OSError as error:

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import os
 import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -29,6 +31,22 @@ from plugfest.run.latest import link_latest
 from plugfest.run.plan import VARIABLE, Plan, RunPlan
 
 Planned = TypeVar("Planned", bound=Plan)
+
+
+_WRITTEN = frozenset(
+    {
+        "--junitxml",
+        "--junit-xml",
+        "--basetemp",
+        "--log-file",
+        "--report-log",
+        "--debug",
+        "--pastebin-file",
+        "--html",
+        "--json-report-file",
+    }
+)
+"""Options of pytest, and of common plugins, whose value is a file or folder to write."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +107,13 @@ def execute(
 
 
 def _named_folders(arguments: Sequence[str]) -> list[Path]:
-    """Return the folders of files that pytest is to write, as ``--junitxml=found.xml``."""
-    values = [Path(argument.partition("=")[2]) for argument in arguments if argument.startswith("--")]
-    named = [path.absolute().parent for path in values if path.suffix or len(path.parts) > 1]
+    """Return the folders of the files that pytest is to write, as for ``--junitxml=found.xml``; they are made, as pytest would."""
+    given = [each for argument in arguments for each in argument.split("=", 1)]
+    values = [value for option, value in itertools.pairwise(given) if option in _WRITTEN]
+    named = [Path(os.path.expandvars(value)).expanduser().absolute().parent for value in values]
+    for folder in named:
+        with suppress(OSError):  # pytest says what is wrong with it
+            folder.mkdir(parents=True, exist_ok=True)
     return [folder for folder in named if folder.is_dir()]
 
 

@@ -32,7 +32,13 @@ _STATUS = {
     Verdict.BLOCKED: "MISS",
     Verdict.MISS: "MISS",
 }
-_CULPRITS = {Whose.DRIVER: "code", Whose.CORE: "code", Whose.QEMU: "harness", Whose.DEVICE: "harness"}
+_CULPRITS = {
+    Whose.DRIVER: "code",
+    Whose.CORE: "code",
+    Whose.QEMU: "harness",
+    Whose.DEVICE: "harness",
+    Whose.TEST: "tool",
+}
 _DIGITS = 12
 """Of a run's identity in its ids: runs of several hosts may have one origin, and begin in one second."""
 _EXCERPT = 16384

@@ -69,7 +69,7 @@ def _tun() -> str:
 def _namespaces() -> Finding:
     account = "root" if os.geteuid() == 0 else "an ordinary user, in a user namespace"
     try:
-        outcome = sandbox.enter(lambda: 0, folder=Path(f"/tmp/plugfest-doctor-{os.getpid()}"))  # noqa: S108 - removed below
+        outcome = sandbox.enter(lambda: 0, folder=Path(f"/tmp/plugfest-doctor-{os.getpid()}"), writable=[])  # noqa: S108 - removed below
     except PlugfestError as error:
         return Finding("namespaces", str(error), "bad")
     finally:

@@ -399,6 +399,8 @@ def _mount_all(setup: _Setup) -> None:
 
 def _protect(writable: Sequence[Path]) -> None:
     """Make the host's file systems read-only here, but for these folders."""
+    # What is read-only on the host stays so.
+    writable = [folder for folder in writable if not os.statvfs(folder).f_flag & os.ST_RDONLY]
     if not _set_read_only(Path("/"), on=True, below=True):
         return
     for folder in writable:
@@ -428,7 +430,7 @@ def _set_read_only(mount: Path, *, on: bool, below: bool) -> bool:
 
 
 def _mount(source: str, target: Path, kind: str, flags: int, data: str = "") -> None:
-    if _LIBC.mount(source.encode(), os.fsencode(target), kind.encode(), flags, data.encode()) != 0:
+    if _LIBC.mount(os.fsencode(source), os.fsencode(target), kind.encode(), flags, data.encode()) != 0:
         number = ctypes.get_errno()
         raise InfrastructureError(
             f"expected to mount {kind or 'a private view of'} {target}, found: {os.strerror(number)}; {_HINT}"
