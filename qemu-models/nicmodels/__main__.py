@@ -80,8 +80,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--profiler", type=Path, metavar="FILE", help="write cProfile statistics at the end")
     one.add_argument(
         "--unprivileged",
-        action="store_true",
-        help="once all is open, run as nobody where there is such a user, without capabilities, with limits on memory and files",
+        type=Path,
+        metavar="FOLDER",
+        help="once all is open, run in FOLDER as nobody where there is such a user, without capabilities, with limits on memory and files",
     )
     new = commands.add_parser("new", help="write the package of a new model, which runs at once")
     new.add_argument("name", help="the model's name")

@@ -9,7 +9,10 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from plugfest.errors import InfrastructureError
@@ -164,6 +167,7 @@ def test_command_line(tmp_path: Path) -> None:
         "ixgbe",
         vfio_user=tmp_path / "v",
         control=tmp_path / "c",
+        files=tmp_path / "f",
         tap="wire0",
         mac=MAC,
         profile="kx4",
@@ -180,8 +184,31 @@ def test_command_line(tmp_path: Path) -> None:
         "--mac",
         MAC,
         "--unprivileged",
+        f"{tmp_path}/f",
         "--profile",
         "kx4",
         "--queues",
         "4",
     ]
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["alive", "gone"])
+def test_what_the_model_recorded_is_where_it_was_asked_for(tmp_path: Path, gone: bool) -> None:
+    """The model writes in its own folder; a recording outlives a model that ended."""
+    process = SimpleNamespace(files=tmp_path / "model.files")
+    process.files.mkdir()
+
+    class Client(models.ModelClient):
+        def call(self, method: str, /, **params: Any) -> Any:
+            if method == "wire.record":
+                (process.files / params["path"]).write_bytes(b"frames")
+            elif gone:
+                raise models.ModelGone("it ended")
+            return {"frames": 3}
+
+    client = Client(tmp_path / "control", process=process)  # type: ignore[arg-type]
+    client.record_wire(tmp_path / "wire.pcap")
+    with pytest.raises(models.ModelGone) if gone else nullcontext():
+        assert client.stop_recording() == 3
+    assert (tmp_path / "wire.pcap").read_bytes() == b"frames"
+    assert not any(process.files.iterdir())

@@ -47,10 +47,14 @@ def limit() -> None:
         resource.setrlimit(which, (kept[0], kept[1]))
 
 
-def give_up() -> None:
+def give_up(folder: Path) -> None:
     """Become nobody, where that user exists here, without capabilities and without a way to gain any.
 
     Import what is needed first: nobody may not be able to read Python's library.
+
+    Args:
+        folder: of the process's own, made if there is none; it becomes the working directory, in which the process may make files
+            by a relative path.
 
     Raises:
         OSError: the kernel does not allow it.
@@ -60,9 +64,12 @@ def give_up() -> None:
     for number in range(_EINVAL_ENDS):
         # Fails for the numbers that this kernel does not have, and for a process that may not: it has none to pass on.
         _LIBC.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0)
+    folder.mkdir(exist_ok=True)
+    os.chdir(folder)
     if os.geteuid() == 0 and _maps_nobody():
         # A container's root may lack the capabilities for it, or a group of its own: without capabilities it can do little more.
         with suppress(PermissionError):
+            os.chown(folder, NOBODY, NOBODY)
             os.setgroups([])
             os.setresgid(NOBODY, NOBODY, NOBODY)
             os.setresuid(NOBODY, NOBODY, NOBODY)

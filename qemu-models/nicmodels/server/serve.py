@@ -53,7 +53,7 @@ class ServeOptions:
         model: options for the model.
         faults: names of the fault points to arm from the start.
         profiler: file to write cProfile statistics to; None for none.
-        unprivileged: give up all privileges once all is open.
+        unprivileged: the folder to work in without privileges once all is open; None to keep them.
     """
 
     socket: Path
@@ -62,7 +62,7 @@ class ServeOptions:
     model: Options = field(default_factory=Options)
     faults: tuple[str, ...] = ()
     profiler: Path | None = None
-    unprivileged: bool = False
+    unprivileged: Path | None = None
 
 
 def open_wire(text: str) -> Wire:
@@ -142,8 +142,8 @@ def serve(model: Model, options: ServeOptions) -> None:
             reactor.add_reader(fd, device.frame_arrived, edge=True)
         _stop_on_signals(reactor, stack)
         statistics = None if options.profiler is None else stack.enter_context(_open_profile(options.profiler))
-        if options.unprivileged:
-            _give_up_privileges(parent)
+        if options.unprivileged is not None:
+            _give_up_privileges(options.unprivileged, parent)
         # All current objects live until the end: the collector does not need to examine them again.
         gc.collect()
         gc.freeze()
@@ -155,11 +155,11 @@ def serve(model: Model, options: ServeOptions) -> None:
             _run_profiled(reactor, statistics)
 
 
-def _give_up_privileges(parent: int) -> None:
+def _give_up_privileges(folder: Path, parent: int) -> None:
     """Raises ServeError where the kernel does not allow it."""
     privileges.limit()
     try:
-        privileges.give_up()
+        privileges.give_up(folder)
     except OSError as error:
         raise ServeError(f"expected to give up privileges, found: {error.strerror}") from error
     # The kernel clears the parent-death signal when a process changes its user.

@@ -30,6 +30,7 @@ def print_commands(ready: RunPlan) -> None:
                     subject.model,
                     vfio_user=socket,
                     control=control,
+                    files=ready.scratch / "model0.files",
                     tap=TAP,
                     mac=virtual.DUT_MAC,
                     profile=ready.profile,

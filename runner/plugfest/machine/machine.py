@@ -375,14 +375,14 @@ class Machine(ABC):
     def record_wire(self, path: Path) -> None:
         """Capture the wire into a pcap file."""
         if self.model is not None:
-            self.model.call("wire.record", path=str(path.resolve()))
+            self.model.record_wire(path)
         else:
             self._recording = self.remote.record(path)
 
     def stop_recording(self) -> int:
         """Stop the capture; return the number of frames."""
         if self.model is not None:
-            return int(self.model.call("wire.stop")["frames"])
+            return self.model.stop_recording()
         recording, self._recording = self._recording, None
         return 0 if recording is None else recording.stop()
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import json
 import select
+import shutil
 import socket
 import subprocess
 import sys
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _LONGEST_PATH = 107
 """Of a unix socket's name, struct sockaddr_un."""
 
+_CAPTURE = "wire.pcap"
+"""In the model's folder."""
 REPLY_TIMEOUT = 10.0
 """Seconds that a model may take for an answer: it serves the guest in the same thread."""
 
@@ -54,6 +57,7 @@ def command(
     *,
     vfio_user: Path,
     control: Path,
+    files: Path,
     tap: str,
     mac: str,
     profile: str | None = None,
@@ -61,7 +65,7 @@ def command(
 ) -> list[str]:
     """Return the command line that serves a model."""
     argv = [sys.executable, "-m", "nicmodels", "serve", model, "--socket", str(vfio_user), "--control", str(control)]
-    argv += ["--wire", f"tap:{tap}", "--mac", mac, "--unprivileged"]
+    argv += ["--wire", f"tap:{tap}", "--mac", mac, "--unprivileged", str(files)]
     if profile is not None:
         argv += ["--profile", profile]
     return [*argv, *options]
@@ -73,6 +77,7 @@ class ModelProcess:
     Attributes:
         socket: where QEMU attaches.
         control: where `ModelClient` asks.
+        files: the folder in which it makes files.
     """
 
     def __init__(
@@ -104,6 +109,7 @@ class ModelProcess:
         """
         self.socket = folder / f"{name}.vfio-user"
         self.control = folder / f"{name}.control"
+        self.files = folder / f"{name}.files"
         longest = max(len(str(self.socket)), len(str(self.control)))
         if longest > _LONGEST_PATH:
             raise InfrastructureError(
@@ -112,7 +118,14 @@ class ModelProcess:
             )
         self._log = log or folder / f"{name}.log"
         argv = command(
-            model, vfio_user=self.socket, control=self.control, tap=tap, mac=mac, profile=profile, options=options
+            model,
+            vfio_user=self.socket,
+            control=self.control,
+            files=self.files,
+            tap=tap,
+            mac=mac,
+            profile=profile,
+            options=options,
         )
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log_file:
@@ -212,6 +225,7 @@ class ModelClient:
         self._interposer = interposer
         self._socket: socket.socket | None = None
         self._buffer = bytearray()
+        self._capture: Path | None = None
         self._numbers = itertools.count(1)
         self._lock = threading.RLock()
 
@@ -287,6 +301,20 @@ class ModelClient:
         del self._buffer[: newline + 1]
         reply: dict[str, Any] = json.loads(line)
         return reply
+
+    def record_wire(self, path: Path) -> None:
+        """Have the model record the wire, in its folder, where alone it may write; the file is at `path` once the recording is stopped."""
+        self.call("wire.record", path=_CAPTURE)
+        self._capture = path
+
+    def stop_recording(self) -> int:
+        """Stop the recording; returns the number of frames. What a model that has ended had recorded is kept, too."""
+        path, self._capture = self._capture, None
+        try:
+            return int(self.call("wire.stop")["frames"])
+        finally:
+            if path is not None and self._process is not None and (self._process.files / _CAPTURE).exists():
+                shutil.move(self._process.files / _CAPTURE, path)
 
     def close(self) -> None:
         """Disconnect; the next call connects anew. Idempotent."""

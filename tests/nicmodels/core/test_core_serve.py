@@ -118,8 +118,11 @@ def test_unprivileged_it_serves_and_may_do_nothing_else(
     start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     device, control = tmp_path / "device", tmp_path / "control"
+    files = tmp_path / "files"
     tmp_path.chmod(0o700)
-    process = start("serve", "example", "--socket", str(device), "--control", str(control), "--unprivileged")
+    process = start(
+        "serve", "example", "--socket", str(device), "--control", str(control), "--unprivileged", str(files)
+    )
     wait_ready(process)
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{process.pid}/status").read_text().splitlines())
     assert status["NoNewPrivs"] == "1"
@@ -136,6 +139,9 @@ def test_unprivileged_it_serves_and_may_do_nothing_else(
     client = VfioClient(device)
     client.negotiate()
     assert client.read(0, 0) == 0x70667431
+    assert "error" not in ask(control, "wire.record", path="wire.pcapng")
+    assert ask(control, "wire.stop")["result"] == {"frames": 0}
+    assert (files / "wire.pcapng").stat().st_size > 0
     if os.geteuid() == 0:
         assert "Permission denied" in str(ask(control, "wire.record", path=str(tmp_path / "wire.pcapng"))["error"])
     process.terminate()
@@ -145,7 +151,7 @@ def test_unprivileged_it_serves_and_may_do_nothing_else(
 
 
 def test_it_ends_with_its_parent_unprivileged_too(folder: Path, tmp_path: Path) -> None:
-    check_ends_with_parent(folder, tmp_path, "--unprivileged")
+    check_ends_with_parent(folder, tmp_path, "--unprivileged", str(folder))
 
 
 def test_restart_over_a_stale_socket(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
