@@ -72,6 +72,22 @@ build_limits = stacked(
 )
 """Options of every command that builds strangers' code."""
 
+patch_options = stacked(
+    option(
+        "--patch",
+        "patches",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        help="A series of patches to build the driver with, of Debian's source; may be repeated. To judge them, see plugfest patch.",
+    ),
+    option(
+        "--together",
+        is_flag=True,
+        help="With --patch: leave out each series that does not build alone, or not apply on top of the others.",
+    ),
+)
+"""Options of every command that runs a driver with patches."""
+
 guest_options = stacked(
     option(
         "--kernel",

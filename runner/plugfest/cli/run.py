@@ -15,7 +15,7 @@ from plugfest.build.confinement import Limits
 from plugfest.cli.dry_run import print_commands
 from plugfest.cli.dut import DutOptions, check_options, dut_options, run_on_dut
 from plugfest.cli.execute import check_unused, default_output, execute, make_latest
-from plugfest.cli.options import build_limits, guest_options, option
+from plugfest.cli.options import build_limits, guest_options, option, patch_options
 from plugfest.cli.patched import check_patches, patched
 from plugfest.cli.prepare import GuestOptions, plan, settings
 from plugfest.cli.repeat import repeat
@@ -101,18 +101,7 @@ class _SuiteCommand(click.Command):
     metavar="[RUNS]",
     help="Keep all cores of the host busy during the run; with --repeat during so many of the runs, the last ones.",
 )
-@option(
-    "--patch",
-    "patches",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="A series of patches to build the driver with, of Debian's source; may be repeated. To judge them, see plugfest patch.",
-)
-@option(
-    "--together",
-    is_flag=True,
-    help="With --patch: leave out each series that does not build alone, or not apply on top of the others.",
-)
+@patch_options
 @dut_options
 @build_limits
 @guest_options

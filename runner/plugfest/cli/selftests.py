@@ -18,7 +18,7 @@ from plugfest.build.confinement import Limits
 from plugfest.cli.dry_run import print_commands
 from plugfest.cli.execute import check_unused, default_output, how_it_ended, make_latest, shown
 from plugfest.cli.listing import show, table
-from plugfest.cli.options import build_limits, guest_options, option
+from plugfest.cli.options import build_limits, guest_options, option, patch_options
 from plugfest.cli.patched import check_patches, patched
 from plugfest.cli.prepare import GuestOptions, plan, provenance, settings
 from plugfest.cli.terminal import terminal
@@ -64,18 +64,7 @@ _OWN_LIMIT = 600.0
     show_default=True,
     help="Seconds for a test whose settings have none (drivers/net/hw); longer on a slow guest, as those of settings are.",
 )
-@option(
-    "--patch",
-    "patches",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="A series of patches to build the driver with, of Debian's source; may be repeated.",
-)
-@option(
-    "--together",
-    is_flag=True,
-    help="With --patch: leave out each series that does not build alone, or not apply on top of the others.",
-)
+@patch_options
 @build_limits
 @guest_options
 @click.argument("names", nargs=-1, metavar="[-- TESTS]...")
