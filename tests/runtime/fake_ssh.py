@@ -62,10 +62,10 @@ def main() -> int:
     if failure is not None:
         sys.stderr.write(failure + "\n")
         return 255
-    told = json.loads(os.environ["FAKE_SSH"])
+    behaviour = json.loads(os.environ["FAKE_SSH"])
     control = next(word.partition("=")[2] for word in words if word.startswith("ControlPath="))
     where = next(word for word in words if "@" in word)
-    answer = told.get(where, {})
+    answer = behaviour.get(where, {})
     if "-N" in words:
         if "refuses" in answer:
             sys.stderr.write(answer["refuses"] + "\n")
@@ -73,7 +73,7 @@ def main() -> int:
         Path(control).touch()
         signal.pause()
     command = words[-1]
-    with Path(told["ran"]).open("a") as file:
+    with Path(behaviour["ran"]).open("a") as file:
         file.write(f"{where} {command}\n")
     if "-m agent.hardware" in command:
         lend(answer, framed="far_end" in command)

@@ -54,8 +54,8 @@ def wanted(tmp_path: Path, ran: Path, monkeypatch: pytest.MonkeyPatch) -> Lend:
     monkeypatch.setenv("PATH", str(program.parent), prepend=":")
 
     def want(dut: dict[str, Any] = DUT, far: dict[str, Any] = FAR, remote: str = "root@peer") -> Lending:
-        told = {"ran": str(ran), "root@dut": dut, "root@peer": far}
-        monkeypatch.setenv("FAKE_SSH", json.dumps(told))
+        behaviour = {"ran": str(ran), "root@dut": dut, "root@peer": far}
+        monkeypatch.setenv("FAKE_SSH", json.dumps(behaviour))
         return Lending(Endpoints("root@dut", "eth1", remote, "to 192.0.2.2"))
 
     return want

@@ -98,8 +98,8 @@ class Relay:
 
         It never waits to write to the stream: the runner may wait for this end to read.
         """
-        heard = time.monotonic()
-        while time.monotonic() - heard < SILENCE and not self.terminated:
+        received = time.monotonic()
+        while time.monotonic() - received < SILENCE and not self.terminated:
             poll = select.poll()
             poll.register(self._reading, select.POLLIN)
             if self._outgoing:
@@ -113,7 +113,7 @@ class Relay:
                 data = os.read(self._reading, 1 << 18)
                 if not data:
                     return
-                heard = time.monotonic()
+                received = time.monotonic()
                 self._incoming += data
                 self._take()
             if self._outgoing:

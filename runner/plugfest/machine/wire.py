@@ -28,7 +28,7 @@ COUNT = struct.Struct(">I")
 SETTLE_TIMEOUT = 60.0
 """Seconds for the far end to pass on what is on the wire."""
 HEARTBEAT = 5.0
-"""Seconds after which the far end hears of this end, whatever else it does."""
+"""Seconds after which this end sends to the far end, whatever else it does."""
 _BURST = 256
 _LONGEST = 1 << 17
 _READ = 1 << 18

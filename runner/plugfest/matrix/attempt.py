@@ -104,7 +104,7 @@ class Tally:
                     event = json.loads(line)
                     if event["event"] == "planned":
                         self._planned = len(event["tests"])
-                    elif event["event"] == "cases":  # one of upstream's tests has told them
+                    elif event["event"] == "cases":  # one of upstream's tests has listed them
                         self._planned += len(event["tests"]) - 1
                     elif event["event"] == "result":
                         self._verdicts[event["test"]] = event["verdict"] in FAILURES
