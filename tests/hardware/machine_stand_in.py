@@ -89,6 +89,7 @@ def stand_in(plan: RunPlan, folder: Path, *, name: str = "peer", port: int = 222
         subject.model,
         vfio_user=socket,
         control=folder / "nic.control",
+        files=folder / "nic.files",
         tap=WIRE,
         mac=DUT_MAC,
         profile=plan.profile or subject.profile,
