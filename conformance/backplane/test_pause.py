@@ -76,7 +76,7 @@ def test_resolved(
     The pause bits are those of the page that the link partner received and of the page that it sent. The evidence lists which bits
     the driver can be made to send, by ``ethtool -A`` or ``ethtool -s advertise``, and which not.
     """
-    shows_hardware = "model.flow_control" in model.call("control.methods")
+    shows_hardware = model.offers("model.flow_control")
     if not shows_hardware:
         evidence("flow control of the hardware", "the model does not report it")
     checked = {}

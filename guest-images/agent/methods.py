@@ -18,6 +18,7 @@ MODULES = (
     "handle",
     "system.files",
     "system.phc",
+    "system.sysctl",
     "system.system",
     "system.trace",
     "bpf.bpf",

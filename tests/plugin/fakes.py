@@ -64,13 +64,14 @@ class FakeModel:
             return 41
         return 42
 
+    def offers(self, method: str) -> bool:
+        return method in ("model.describe", "model.queues")
+
     def call(self, method: str, **params: Any) -> Any:
         self.calls.append(method)
         match method:
             case "model.describe":
                 return {"name": "fake", "version": "1.2"}
-            case "control.methods":
-                return ["control.methods", "model.describe", "model.queues"]
             case "model.queues":
                 return {"rx": [{"enabled": True}], "tx": []}
             case "faults.arm":

@@ -126,6 +126,8 @@ def test_real_model_lives_answers_and_ends(inside: Callable[[Callable[[], object
         client = ModelClient(process.control, process=process)
         described = client.call("model.describe")
         assert (described["name"], described["profile"], described["mac"]) == ("ixgbe", "kr", MAC)
+        assert client.offers("link.set")
+        assert not client.offers("model.clock"), "the 82599's clock is not modelled"
         assert tap.carrier
         os.kill(process.pid, signal.SIGKILL)
         with pytest.raises(ModelGone, match="the model ended with exit status -9"):

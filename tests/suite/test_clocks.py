@@ -25,6 +25,9 @@ class FakeEnd:
             raise answer
         return answer
 
+    def offers(self, method: str) -> bool:
+        return method.replace(".", "_") in self.answers
+
 
 def clocks(model: FakeEnd | None = None, *falsified: str, **answers: Any) -> Clocks:
     agent = FakeEnd(**{"ethtool_get": {}} | answers)
@@ -34,10 +37,10 @@ def clocks(model: FakeEnd | None = None, *falsified: str, **answers: Any) -> Clo
 
 def test_the_devices_clock_is_preferred_then_the_phc_then_the_guests() -> None:
     hardware = {"ethtool_get": {"phc-index": 0}, "phc_read": [1, 2, 3], "system_nanoseconds": {"realtime": 1}}
-    model = FakeEnd(control_methods=["model.clock"], model_clock={"now": 3})
+    model = FakeEnd(model_clock={"now": 3})
     assert clocks(model, **hardware).read() == {"device": 3}
-    assert clocks(FakeEnd(control_methods=[]), **hardware).read() == {"phc": 2}
-    without = FakeEnd(control_methods=["model.clock"], model_clock={"now": None})
+    assert clocks(FakeEnd(), **hardware).read() == {"phc": 2}
+    without = FakeEnd(model_clock={"now": None})
     assert clocks(without, system_nanoseconds={"realtime": 1}).read() == {"realtime": 1}
 
 

@@ -28,7 +28,10 @@ class Model:
             return None
         if method == "link.get":
             return {"abilities": ABILITIES, "misbehaviour": {"echo.wrong": {}}, "phase": self.phase}
-        return {"control.methods": list(self.methods), "link.looks": self.looks}[method]
+        return {"link.looks": self.looks}[method]
+
+    def offers(self, method: str) -> bool:
+        return method in self.methods
 
 
 class Bench:

@@ -29,7 +29,7 @@ from agent.hardware import kernel_log
 from agent.hardware.device import RefusedError
 from agent.hardware.loan import Loan, LoanError, remove_folder, unix_listener
 from agent.hardware.namespace import InsideError
-from agent.system import trace
+from agent.system import sysctl, trace
 
 SILENCE = 300.0
 """Seconds without a request after which the runner is gone, though the connection seems to stand: it asks every few seconds."""
@@ -50,20 +50,6 @@ while firmware is loaded, and it is no reason to panic; and no queueing discipli
 wait for milliseconds)."""
 CHANGED_BY_TESTS = ("/proc/sys/vm/nr_hugepages",)
 """Kernel parameters of the whole machine that tests change."""
-QUIET = """
-for setting in accept_ra autoconf router_solicitations dad_transmits accept_dad; do
-  echo 0 > /proc/sys/net/ipv6/conf/default/$setting
-done
-echo 86400000 > /proc/sys/net/ipv6/conf/default/mldv2_unsolicited_report_interval
-echo 0 > /proc/sys/net/ipv4/icmp_msgs_per_sec
-for family in ipv4 ipv6; do
-  echo 86400000 > /proc/sys/net/$family/neigh/default/base_reachable_time_ms
-  echo 86400 > /proc/sys/net/$family/neigh/default/delay_first_probe_time
-done
-ip link set lo up
-:
-"""
-"""Run inside before the interface comes: it sends nothing unasked there, as in a guest (`plugfest.machine.guest`)."""
 
 
 class Keeper:
@@ -92,7 +78,9 @@ class Keeper:
         log = unix_listener(str(self._folder / "log.sock"))
 
         def hold() -> NoReturn:
-            run(["sh", "-c", QUIET], check=False, capture_output=True)
+            # Before the interface comes: it sends nothing unasked there, as in a guest.
+            sysctl.silence()
+            run(["ip", "link", "set", "lo", "up"], check=False, capture_output=True)
             kernel_log.serve(log)
 
         for path, value in PARAMETERS.items():

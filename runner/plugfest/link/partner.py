@@ -107,7 +107,7 @@ class LinkPartner:
 
     @cached_property
     def _tells_looks(self) -> bool:
-        return self._machine.model is not None and "link.looks" in self._machine.model.call("control.methods")
+        return self._machine.model is not None and self._machine.model.offers("link.looks")
 
     @property
     def looks(self) -> int | None:

@@ -47,23 +47,6 @@ _CLOCK_ERROR = 0.1
 _AGENT_INTERVAL = 0.2
 """Seconds between two attempts to reach an agent that does not listen yet."""
 
-_PREPARE = """
-for setting in accept_ra autoconf router_solicitations dad_transmits accept_dad; do
-  echo 0 > /proc/sys/net/ipv6/conf/default/$setting
-done
-echo 86400000 > /proc/sys/net/ipv6/conf/default/mldv2_unsolicited_report_interval
-echo 0 > /proc/sys/net/ipv4/icmp_msgs_per_sec
-for family in ipv4 ipv6; do
-  echo 86400000 > /proc/sys/net/$family/neigh/default/base_reachable_time_ms
-  echo 86400 > /proc/sys/net/$family/neigh/default/delay_first_probe_time
-done
-echo 8 4 1 7 > /proc/sys/kernel/printk
-echo -1 > /proc/sys/kernel/hung_task_warnings
-"""
-"""Run in the guest before its snapshot: the DUT sends nothing unasked, does not repeat a report of its multicast groups a while later,
-does not complain of a frame that reaches no socket (by ICMP, of either version, after asking for the sender's address), does not probe
-known neighbours again, and the kernel logs everything to the console."""
-
 
 class Guest:
     """A running guest.
@@ -228,11 +211,11 @@ class Guest:
         """Wait until a guest that boots has started everything, and prepare it."""
         self.authorize(deadline)
         self._connect(deadline)
-        done = self.agent.call("process.run", command=["sh", "-c", _PREPARE], timeout=BOOT_TIMEOUT)
-        if done["exit_status"] != 0:
-            raise InfrastructureError(
-                f"expected the guest's settings to be made, found exit status {done['exit_status']}: {done['stderr'].strip()}"
-            )
+        try:
+            for method in ("sysctl.silence", "sysctl.log_everything"):
+                self.agent.call(method)
+        except AgentError as error:
+            raise InfrastructureError(f"expected the guest's settings to be made, found: {error}") from error
 
     def authorize(self, deadline: Deadline | None = None) -> str:
         """Authorize the run's key for a login by SSH, whose server is running then; return the guest's host key.

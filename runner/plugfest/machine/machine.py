@@ -8,7 +8,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -292,13 +291,9 @@ class Machine(ABC):
 
     def link_changes(self) -> int | None:
         """How often the link has gone up or down by the model; None without one, or if it does not count them."""
-        if self.model is None or not self._model_counts_changes:
+        if self.model is None or not self.model.offers("link.changes"):
             return None
         return int(self.model.call("link.changes"))
-
-    @cached_property
-    def _model_counts_changes(self) -> bool:
-        return self.model is not None and "link.changes" in self.model.call("control.methods")
 
     def link_looked(self) -> bool:
         """Whether the driver has read the state of the model's link since it last changed."""

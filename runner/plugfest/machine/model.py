@@ -228,6 +228,7 @@ class ModelClient:
         self._capture: Path | None = None
         self._numbers = itertools.count(1)
         self._lock = threading.RLock()
+        self._methods: frozenset[str] | None = None
 
     def call(self, method: str, /, **params: Any) -> Any:
         """Call a control method and return its result.
@@ -243,6 +244,12 @@ class ModelClient:
         if self._interposer is not None:
             return self._interposer("model", method, params, self._call)
         return self._call(method, params)
+
+    def offers(self, method: str) -> bool:
+        """Whether the model has a control method: some are of models with a link that negotiates, or with a clock."""
+        if self._methods is None:
+            self._methods = frozenset(self.call("control.methods"))
+        return method in self._methods
 
     def _call(self, method: str, params: Mapping[str, Any]) -> Any:
         with self._lock:

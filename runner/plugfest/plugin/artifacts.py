@@ -141,8 +141,7 @@ def _output(machine: Machine, *command: str) -> str:
 
 
 def _state(model: ModelClient) -> dict[str, Any]:
-    offered = model.call("control.methods")
-    return {method: model.call(method) for method in STATE if method in offered}
+    return {method: model.call(method) for method in STATE if model.offers(method)}
 
 
 def format_trace(entries: list[dict[str, Any]]) -> str:

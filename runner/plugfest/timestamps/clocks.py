@@ -36,7 +36,7 @@ class Clocks:
     ) -> None:
         """Read none yet; without `hardware` the guest's alone will be."""
         self._agent = agent
-        self._model = model if model is not None and "model.clock" in model.call("control.methods") else None
+        self._model = model if model is not None and model.offers("model.clock") else None
         self._phc: int | None = (
             agent.call("ethtool.get", ifname=ifname, what="tsinfo").get("phc-index") if hardware else None
         )
