@@ -29,6 +29,7 @@ from plugfest.provision.kernel import CHANNELS, ensure_kernel
 from plugfest.provision.settings import ProvisionSettings
 from plugfest.run import sandbox
 from plugfest.run.plan import RunPlan
+from scapy.utils import rdpcap
 
 Inside = Callable[[Callable[[], object]], None]
 
@@ -221,6 +222,17 @@ def test_the_device_of_a_model_that_waits_for_a_core_stays(boot: Callable[..., N
         assert dump["exit_status"] == 0
         pings(machine)
         no_problems(machine)
+
+    boot(work, driver="ixgbe")
+
+
+def test_what_a_model_without_privileges_recorded_is_in_the_output_folder(boot: Callable[..., None]) -> None:
+    def work(machine: VirtualMachine) -> None:
+        assert machine.model is not None
+        capture = machine.plan.guest_output / "wire.pcap"
+        machine.model.record_wire(capture)
+        pings(machine)
+        assert machine.model.stop_recording() >= len(rdpcap(str(capture))) > 0
 
     boot(work, driver="ixgbe")
 
