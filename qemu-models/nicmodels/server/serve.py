@@ -14,7 +14,7 @@ import socket
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from nicmodels.events import EventLog
 from nicmodels.faults.points import FaultPoints, UnknownFaultError
@@ -30,6 +30,8 @@ from nicmodels.vfio_user.server import Server
 from nicmodels.wire import NullWire, PairWire, PcapRecorder, TapWire
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nicmodels.models.registry import Model
     from nicmodels.phy import LinkSegment
     from nicmodels.wire import Wire
@@ -141,7 +143,7 @@ def serve(model: Model, options: ServeOptions) -> None:
         if fd is not None:
             reactor.add_reader(fd, device.frame_arrived, edge=True)
         _stop_on_signals(reactor, stack)
-        statistics = None if options.profiler is None else stack.enter_context(_open_profile(options.profiler))
+        profile = None if options.profiler is None else _Profile(options.profiler)
         if options.unprivileged is not None:
             _give_up_privileges(options.unprivileged, parent)
         # All current objects live until the end: the collector does not need to examine them again.
@@ -149,10 +151,10 @@ def serve(model: Model, options: ServeOptions) -> None:
         gc.freeze()
         sys.stdout.write("ready\n")
         sys.stdout.flush()
-        if statistics is None:
+        if profile is None:
             reactor.run()
         else:
-            _run_profiled(reactor, statistics)
+            profile.run(reactor.run)
 
 
 def _give_up_privileges(folder: Path, parent: int) -> None:
@@ -189,22 +191,25 @@ def _stop_on_signals(reactor: Reactor, stack: contextlib.ExitStack) -> None:
     reactor.add_reader(waked.fileno(), lambda: waked.recv(64))
 
 
-def _open_profile(path: Path) -> BinaryIO:
-    import cProfile  # noqa: F401, PLC0415 - only with --profiler, and while it can be read: see `privileges`
+class _Profile:
+    """What the reactor's turns cost, for ``--profiler``. Opened while files can be: see `privileges`."""
 
-    try:
-        return path.open("wb")
-    except OSError as error:
-        raise ServeError(f"{path}: {error.strerror}") from error
+    def __init__(self, path: Path) -> None:
+        """Raises ServeError if the file cannot be written."""
+        from cProfile import Profile  # noqa: PLC0415 - only with --profiler
 
+        self._profile = Profile()
+        try:
+            self._file = path.open("wb")
+        except OSError as error:
+            raise ServeError(f"{path}: {error.strerror}") from error
 
-def _run_profiled(reactor: Reactor, statistics: BinaryIO) -> None:
-    import cProfile  # noqa: PLC0415 - only with --profiler
-
-    profile = cProfile.Profile()
-    profile.runcall(reactor.run)
-    profile.create_stats()
-    marshal.dump(profile.stats, statistics)  # as Profile.dump_stats does
+    def run(self, work: Callable[[], None]) -> None:
+        """Do the work, then write the statistics, as `Profile.dump_stats` does."""
+        with self._file:
+            self._profile.runcall(work)
+            self._profile.create_stats()
+            marshal.dump(self._profile.stats, self._file)
 
 
 def configure_logging(level: str) -> None:

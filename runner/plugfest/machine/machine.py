@@ -6,7 +6,8 @@ from __future__ import annotations
 import errno
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,7 +15,7 @@ from typing import Any, NoReturn
 from plugfest.deadline import Deadline, poll, scaled
 from plugfest.errors import InfrastructureError
 from plugfest.machine import tap as taps
-from plugfest.machine.agent import AgentClient, AgentError, KernelLacksError
+from plugfest.machine.agent import AgentClient, AgentError, AgentTimeout, KernelLacksError
 from plugfest.machine.call_log import CallLog
 from plugfest.machine.console import Console, Problem
 from plugfest.machine.interface import CARRIES_FRAMES
@@ -142,6 +143,16 @@ class Machine(ABC):
         Raises:
             InfrastructureError: it did not in time.
         """
+
+    @contextmanager
+    def _coming_up(self) -> Iterator[None]:
+        """Note in `load_error` why the interface did not come up in this context."""
+        try:
+            yield
+        except DriverLoadError as error:
+            self.load_error = error
+        except (AgentError, AgentTimeout) as error:  # modprobe hangs, for example
+            self.load_error = DriverLoadError(f"{self.driver.module} did not come up: {error}")
 
     @abstractmethod
     def load_driver(self) -> None:

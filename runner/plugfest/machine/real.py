@@ -104,12 +104,8 @@ class RealMachine(Machine):
         if error is not None:
             self.load_error = DriverLoadError(error)
             return
-        try:
+        with self._coming_up():
             self.configure()
-        except DriverLoadError as found:
-            self.load_error = found
-        except (AgentError, AgentTimeout) as found:
-            self.load_error = DriverLoadError(f"{self.driver.module} did not come up: {found}")
 
     def _client(
         self,

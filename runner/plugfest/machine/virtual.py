@@ -14,7 +14,7 @@ from plugfest.errors import InfrastructureError
 from plugfest.faults import Interposer, is_models
 from plugfest.location import recipes_root
 from plugfest.machine import time_stamp_counter
-from plugfest.machine.agent import AgentClient, AgentError, AgentTimeout
+from plugfest.machine.agent import AgentClient
 from plugfest.machine.console import Console
 from plugfest.machine.guest import BOOT_TIMEOUT, Guest
 from plugfest.machine.machine import DriverLoadError, Machine, SecondNic
@@ -112,12 +112,8 @@ class VirtualMachine(Machine):
             )
             self.seconds["guest"] = self.guest.seconds
             try:
-                self.plug()
-            except DriverLoadError as error:
-                self.load_error = error
-            except (AgentError, AgentTimeout) as error:
-                # modprobe hangs, for example, or the interface does not come up.
-                self.load_error = DriverLoadError(f"{self.driver.module} did not come up: {error}")
+                with self._coming_up():
+                    self.plug()
             except GuestGone as error:
                 # A kernel that its driver crashes is a finding; a QEMU that dies is not.
                 if self.guest.console.panic is None:
