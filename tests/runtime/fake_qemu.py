@@ -13,7 +13,7 @@ import re
 import socket
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 
 def channel(name: str) -> socket.socket:
@@ -23,6 +23,16 @@ def channel(name: str) -> socket.socket:
         if found:
             return socket.socket(fileno=int(found[1]))
     raise SystemExit(f"no channel {name} in {sys.argv}")
+
+
+def serial_port() -> BinaryIO:
+    """Return the inherited pipe of -add-fd, to which the console's -chardev writes."""
+    assert "file,id=serial0,path=/dev/fdset/1,append=on" in sys.argv
+    for argument in sys.argv:
+        found = re.fullmatch(r"fd=(\d+),set=1", argument)
+        if found:
+            return os.fdopen(int(found[1]), "wb", buffering=0)
+    raise SystemExit(f"no file descriptor in {sys.argv}")
 
 
 def requests(monitor: socket.socket) -> Iterator[dict[str, Any]]:
@@ -47,7 +57,7 @@ def main() -> None:
             "qemu-system-x86_64: warning: ignored\nqemu-system-x86_64: -accel kvm: failed to initialize kvm: No such device\n"
         )
         raise SystemExit(1)
-    monitor, console = channel("monitor"), channel("serial0")
+    monitor, console = channel("monitor"), serial_port()
 
     request: dict[str, object] = {}
 
@@ -64,9 +74,9 @@ def main() -> None:
         result: object = {}
         if command == "qmp_capabilities":
             if behaviour != "silent":
-                console.sendall(b"[    0.000000] Linux version 7.3.4\r\n")
+                console.write(b"[    0.000000] Linux version 7.3.4\r\n")
             if behaviour == "boots":
-                console.sendall(b"[    1.0] VFS: Unable to mount root fs on unknown-block(0,0)\r\n")
+                console.write(b"[    1.0] VFS: Unable to mount root fs on unknown-block(0,0)\r\n")
             if behaviour == "stops":
                 status = "internal-error"
                 sys.stderr.write("KVM internal error. Suberror: 1\nemulation failure\n")

@@ -182,6 +182,26 @@ def test_warnings_of_the_kernel_reach_the_console(boot: Callable[..., None]) -> 
     boot(work)
 
 
+def test_the_console_loses_nothing_while_its_reader_has_no_core(boot: Callable[..., None]) -> None:
+    lines = [f"line {number} of a report that is as long as the kernel's" for number in range(400)]
+
+    def work(machine: VirtualMachine) -> None:
+        mark = machine.console.mark()
+        with machine.console._changed:  # the thread stops at the next line
+            machine.agent.call("files.write", path="/proc/sys/kernel/printk_devkmsg", text="on\n")
+            machine.agent.call("files.write", path="/tmp/lines", text="\n".join([*lines, ""]), create=True)
+            machine.agent.call(
+                "process.run",
+                command=["sh", "-c", "while read -r line; do echo $line >/dev/kmsg; done </tmp/lines"],
+                timeout=120,
+            )
+        machine.synchronize()
+        found = machine.console.text_since(mark)
+        assert [line for line in lines if line not in found] == []
+
+    boot(work, driver="igb")
+
+
 def test_driver_that_finds_no_device(boot: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine still comes up, so that the suite can report what failed."""
 

@@ -11,7 +11,7 @@ import pytest
 from plugfest.deadline import Deadline
 from plugfest.errors import InfrastructureError
 from plugfest.machine import qemu as qemu_module
-from plugfest.machine.qemu import CHANNELS, PORTS, Qemu, QemuCommand
+from plugfest.machine.qemu import CHANNELS, CONSOLE, PORTS, Qemu, QemuCommand
 from plugfest.machine.qmp import QmpError
 from plugfest.provision.artifact import GuestRoot, Kernel, Toolchain
 
@@ -38,12 +38,17 @@ def after(argv: list[str], option: str) -> list[str]:
 
 
 def test_command_line(command: QemuCommand) -> None:
-    argv = command.argv(channels={name: number for number, name in enumerate(CHANNELS, 10)})
+    argv = command.argv(channels={name: number for number, name in enumerate([CONSOLE, *CHANNELS], 10)})
     assert argv[:2] == ["/opt/ld.so", "qemu-system-x86_64"]
     assert after(argv, "-append") == ["console=ttyS0 quiet"]
     assert "memory-backend-memfd,id=memory,size=1024M,share=on" in after(argv, "-object")
     assert after(argv, "-cpu") == ["max,erms=off,fsrm=off" if command.acceleration == "tcg" else "host"]
-    assert after(argv, "-chardev") == ["socket,id=serial0,fd=10", "socket,id=serial1,fd=11", "socket,id=monitor,fd=12"]
+    assert after(argv, "-chardev") == [
+        "socket,id=serial1,fd=11",
+        "socket,id=monitor,fd=12",
+        "file,id=serial0,path=/dev/fdset/1,append=on",
+    ]
+    assert after(argv, "-add-fd") == ["fd=10,set=1"]
     assert "-incoming" not in argv
     (netdev,) = after(argv, "-netdev")
     assert "restrict=on" in netdev
@@ -54,13 +59,14 @@ def test_command_line(command: QemuCommand) -> None:
 
 
 def test_incoming_command_differs_in_nothing_else(command: QemuCommand) -> None:
-    channels = dict.fromkeys(CHANNELS, 3)
+    channels = dict.fromkeys([CONSOLE, *CHANNELS], 3)
     assert command.argv(channels=channels, incoming=True) == [*command.argv(channels=channels), "-incoming", "defer"]
 
 
 def test_dry_run_listens_on_sockets(command: QemuCommand, tmp_path: Path) -> None:
-    (first, *_) = after(command.argv(channels=tmp_path), "-chardev")
-    assert first == f"socket,id=serial0,path={tmp_path}/serial0,server=on,wait=off"
+    *_, monitor, console = after(command.argv(channels=tmp_path), "-chardev")
+    assert monitor == f"socket,id=monitor,path={tmp_path}/monitor,server=on,wait=off"
+    assert console == f"file,id=serial0,path={tmp_path}/console.log"
 
 
 def test_comma_in_a_path_is_doubled(command: QemuCommand) -> None:

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 import pexpect
@@ -94,19 +95,23 @@ class Problem:
         return f"{self.title} in {' < '.join(self.functions)}" if self.functions else self.title
 
 
+_LOOK = 0.25
+"""Seconds after which a reader without input looks whether it is to end."""
+
+
 class Console:
-    """Reads the serial port as long as the guest is running, so that the guest never blocks on it.
+    """Reads the serial port as long as the guest is running: one that nobody reads loses what the kernel writes.
 
     Attributes:
         log: the file with every byte, as received.
         panic: the kernel's panic line, or None.
     """
 
-    def __init__(self, port: socket.socket, log: Path) -> None:
+    def __init__(self, port: socket.socket | FileIO, log: Path) -> None:
         """Start reading.
 
         Args:
-            port: connected to the guest's first serial port; this object owns and closes it.
+            port: a socket or pipe from the guest's first serial port; this object owns and closes it.
             log: file to append the console to; the guests of a run share it.
         """
         self.log = log
@@ -115,21 +120,27 @@ class Console:
         self._lines: list[str] = []
         self._changed = threading.Condition()
         self._ended = False
+        self._closing: Deadline | None = None
         log.parent.mkdir(parents=True, exist_ok=True)
         self._file = log.open("ab", buffering=0)
-        self._spawn = fdspawn(port.fileno(), timeout=None, use_poll=True)
+        self._spawn = fdspawn(port.fileno(), timeout=_LOOK, use_poll=True)
         self._spawn.logfile_read = self._file
         self._thread = threading.Thread(target=self._read, name="console", daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
-        patterns = self._spawn.compile_pattern_list([rb"\n", pexpect.EOF])
+        _line, end, nothing = range(3)
+        patterns = self._spawn.compile_pattern_list([rb"\n", pexpect.EOF, pexpect.TIMEOUT])
         ended = False
         while not ended:
             try:
-                ended = self._spawn.expect_list(patterns) == 1
-            except (OSError, ValueError):  # the port was closed meanwhile
-                ended = True
+                found = self._spawn.expect_list(patterns)
+            except OSError:  # a connection was reset
+                found = end
+            closing = self._closing is not None and (found == nothing or self._closing.passed)
+            ended = found == end or closing
+            if found == nothing and not ended:
+                continue
             text = self._spawn.before if isinstance(self._spawn.before, bytes) else b""
             if text or not ended:
                 self._add(_ESCAPES.sub("", text.decode("utf-8", "replace")).strip("\r\n\0"))
@@ -208,10 +219,8 @@ class Console:
         """Stop reading and close the log. Idempotent."""
         if self._file.closed:
             return
-        self.join(0.5)
-        if self._thread.is_alive():
-            self._port.shutdown(socket.SHUT_RDWR)
-            self._thread.join()
+        self._closing = Deadline.after(2 * _LOOK)  # for what has been written already
+        self._thread.join()
         self._port.close()
         self._file.close()
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +36,14 @@ GUEST_SSH_PORT, GUEST_AGENT_PORT = 22, 2223
 PORTS = 6
 """Number of PCIe root ports; each plugged device uses the next one."""
 
-CHANNELS = ("serial0", "serial1", "monitor")
-"""Console, guard, QMP: each a socket pair created before QEMU starts, so that no byte is lost and no socket needs a path."""
+CONSOLE = "serial0"
+CHANNELS = ("serial1", "monitor")
+"""Guard and QMP: each a socket pair created before QEMU starts, so that no byte is lost and no socket needs a path."""
+
+_CONSOLE_ROOM = 1 << 20
+"""Bytes that wait for a runner without a core. The kernel gives a serial port 10 ms for a character (serial8250's wait_for_lsr()) and
+then writes the next one over it; QEMU writes each alone, and a Unix socket has room for 278 such writes. Hence a pipe, of the largest
+size that a process without privileges may have (fs.pipe-max-size)."""
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -83,8 +91,8 @@ class MachineConfig(ABC):
         """Build the command line.
 
         Args:
-            channels: inherited file descriptor of each of `CHANNELS`; or a folder in which QEMU listens on sockets with
-                these names, for ``--dry-run``.
+            channels: inherited file descriptor of each of `CHANNELS`, and the pipe's of `CONSOLE`; or a folder in which QEMU listens
+                on sockets with these names, and writes the console to a file, for ``--dry-run``.
             incoming: wait for a snapshot instead of booting.
         """
         argv = [*self.toolchain.qemu, *self.machine()]
@@ -93,7 +101,13 @@ class MachineConfig(ABC):
                 f"path={channels / name},server=on,wait=off" if isinstance(channels, Path) else f"fd={channels[name]}"
             )
             argv += ["-chardev", f"socket,id={name},{where}"]
-        argv += ["-serial", "chardev:serial0", "-serial", "chardev:serial1", "-mon", "chardev=monitor,mode=control"]
+        if isinstance(channels, Path):
+            output = str(channels / "console.log")
+        else:
+            argv += ["-add-fd", f"fd={channels[CONSOLE]},set=1"]
+            output = "/dev/fdset/1,append=on"  # else QEMU would truncate it, which a pipe refuses
+        argv += ["-chardev", f"file,id={CONSOLE},path={output}"]
+        argv += ["-serial", f"chardev:{CONSOLE}", "-serial", "chardev:serial1", "-mon", "chardev=monitor,mode=control"]
         argv += self.network()
         if incoming:
             argv += ["-incoming", "defer"]
@@ -211,6 +225,14 @@ def tap_netdev(identifier: str, tap: str, queues: int = 1) -> dict[str, Any]:
     return {**found, "queues": queues} if queues > 1 else found
 
 
+def _console_pipe() -> tuple[FileIO, FileIO]:
+    """Return the two ends of a pipe with room for `_CONSOLE_ROOM` bytes: the runner's, and QEMU's."""
+    reader, writer = os.pipe()
+    with suppress(OSError):  # a user who has too many of them already
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _CONSOLE_ROOM)
+    return FileIO(reader, "rb"), FileIO(writer, "wb")
+
+
 class Qemu:
     """A running QEMU process.
 
@@ -236,7 +258,8 @@ class Qemu:
         self.command = command
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - open for as long as QEMU may write to it
         pairs = {name: socket.socketpair() for name in CHANNELS}
-        theirs = {name: pair[1] for name, pair in pairs.items()}
+        console, output = _console_pipe()
+        theirs: dict[str, FileIO | socket.socket] = {CONSOLE: output, **{name: pair[1] for name, pair in pairs.items()}}
         argv = command.argv(channels={name: end.fileno() for name, end in theirs.items()}, incoming=incoming)
         try:
             self._process = subprocess.Popen(
@@ -250,6 +273,7 @@ class Qemu:
                 preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, which needs no lock
             )
         except OSError as error:
+            console.close()
             for ours, _ in pairs.values():
                 ours.close()
             raise InfrastructureError(
@@ -259,7 +283,7 @@ class Qemu:
             for end in theirs.values():
                 end.close()
         self.guard = pairs["serial1"][0]
-        self.console = Console(pairs["serial0"][0], log)
+        self.console = Console(console, log)
         try:
             self.qmp = Qmp(pairs["monitor"][0], dead=self.exit_reason)
         except BaseException:
