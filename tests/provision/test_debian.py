@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from plugfest.errors import InfrastructureError, UsageError
 from plugfest.provision import debian
-from plugfest.provision.debian import Packages, configured, mirror, unpack
+from plugfest.provision.debian import MissingPackageError, Packages, configured, mirror, unpack
 from plugfest.provision.settings import ProvisionSettings
 
 SOURCES = """\
@@ -88,6 +88,14 @@ def program(folder: Path, name: str, script: str) -> None:
     ("output", "expected"),
     [
         ("E: Unable to locate package nosuch", "package nosuch is not in trixie"),
+        (
+            "E: Version '7.3.4-1' for 'linux-source-7.3' was not found",
+            "package linux-source-7.3 7.3.4-1 is not in trixie",
+        ),
+        (
+            "Err:1 http://x Could not resolve 'x'\nE: Unable to locate package nosuch",
+            "expected http://mirror.example/debian to respond",
+        ),
         ("Err:1 http://x Could not resolve 'x'", "expected http://mirror.example/debian to respond"),
         ("E: Failed to fetch http://x  Hash Sum mismatch", "failed"),
         ("E: Failed to fetch http://x  File has unexpected size (1 != 2). Mirror sync in progress?", "failed"),
@@ -106,6 +114,7 @@ def test_failures_are_one_line(monkeypatch, tmp_path, output, expected):
         unpack(Packages(("nosuch",)), tmp_path / "target", ProvisionSettings(mirror="http://mirror.example/debian"))
     assert expected in str(found.value)
     assert "\n" not in str(found.value)
+    assert isinstance(found.value, MissingPackageError) == ("is not in" in expected)
 
 
 def test_arguments_of_mmdebstrap(monkeypatch, tmp_path):

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from plugfest.certify import archive, envelope, page
 from plugfest.certify.archive import BundleError
-from plugfest.certify.certificate import MANIFEST, SUMS, Certificate, as_json, runs_of
+from plugfest.certify.certificate import MANIFEST, SUMS, Certificate, as_json, certificate_of
+from plugfest.certify.group import Kind
 from plugfest.certify.key import SigningKey
 from plugfest.report import repetition, write
 from plugfest.run.testbed import file_sha256
@@ -24,10 +25,10 @@ _LEFT_OUT = ("plan.json",)
 
 
 def make(folder: Path, target: Path, key: SigningKey, *, driver: str) -> Certificate:
-    """Make the bundle of a repeated run. Its reports are made again from the journals.
+    """Make the bundle of the runs in a folder. Their reports are made again from the journals.
 
     Args:
-        folder: the output folder, with those of the runs.
+        folder: with the runs of the suite, ``run-1`` …, and perhaps those of upstream's tests, ``selftests/run-1`` ….
         target: the file to write.
         key: who signs.
         driver: whose runs they must be.
@@ -39,15 +40,7 @@ def make(folder: Path, target: Path, key: SigningKey, *, driver: str) -> Certifi
         BundleError: the runs certify nothing; the message says why.
         InfrastructureError: a journal cannot be read, or the bundle cannot be written.
     """
-    folders = {each.name: each for each in repetition.run_folders(folder)}
-    certificate = Certificate(runs_of({name: write.write_reports(each) for name, each in folders.items()}))
-    for run in certificate.runs:
-        if run.document["run"]["driver"] != driver:
-            raise BundleError(
-                f"{folder}: expected runs of {driver}, found {run.folder} of {run.document['run']['driver']}"
-            )
-    if certificate.objections:
-        raise BundleError(f"{folder}: no certificate: {'; '.join(certificate.objections)}")
+    certificate, folders = read(folder, driver)
     files: dict[str, Path | bytes] = {
         f"{name}/{path.relative_to(each)}": path for name, each in folders.items() for path in _kept(each)
     }
@@ -61,6 +54,31 @@ def make(folder: Path, target: Path, key: SigningKey, *, driver: str) -> Certifi
     files[SIGNER] = signer(key.public.line)
     archive.write(target, files)
     return certificate
+
+
+def read(folder: Path, driver: str) -> tuple[Certificate, dict[str, Path]]:
+    """Make the reports of the runs in a folder again; return what they certify, and their folders by name.
+
+    Args:
+        folder: as `make` takes it.
+        driver: whose runs they must be.
+
+    Raises:
+        BundleError: they certify nothing; the message says why.
+        InfrastructureError: a journal cannot be read.
+    """
+    folders = {
+        f"{kind.folder}{each.name}": each for kind in Kind for each in repetition.run_folders(folder / kind.folder)
+    }
+    certificate = certificate_of({name: write.write_reports(each) for name, each in folders.items()})
+    for run in certificate.runs:
+        if run.document["run"]["driver"] != driver:
+            raise BundleError(
+                f"{folder}: expected runs of {driver}, found {run.folder} of {run.document['run']['driver']}"
+            )
+    if certificate.objections:
+        raise BundleError(f"{folder}: no certificate: {'; '.join(certificate.objections)}")
+    return certificate, folders
 
 
 def _kept(folder: Path) -> list[Path]:

@@ -1,37 +1,31 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What three runs certify, as a function of their reports: whether they agree, the testbed's manifest, the in-toto statement."""
+"""What runs certify, as a function of their reports: whether they agree, the testbed's manifest, the in-toto statement."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from plugfest.report import repetition
-from plugfest.report.document import Document, has_faults
+from plugfest.certify.group import WARNED, Group, Kind, differing, runs_of, shared
+from plugfest.report.document import Document
 from plugfest.report.repetition import Run
 from plugfest.requirements import drivers as registry
 from plugfest.requirements import known_issues, quarantine
-from plugfest.requirements.verdict import Verdict, worst
+from plugfest.requirements.verdict import Verdict
 from plugfest.run import testbed
-
-RUNS = 3
-"""How many runs must agree."""
 
 MANIFEST = "testbed.json"
 SUMS = "SHA256SUMS"
-MANIFEST_SCHEMA = 1
+MANIFEST_SCHEMA = 2
 """Incremented when readers of the previous version would misread the new one."""
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
-
-WARNED = (Verdict.XFAIL, Verdict.QUARANTINED)
-"""Verdicts that are no failure of a run, and no pass: the exceptions of a certificate."""
 
 _LISTS = {
     "known_issues": ("a list of known issues", known_issues.DEFAULT),
@@ -39,78 +33,59 @@ _LISTS = {
 }
 """What a verdict may hang on beside the driver, by its name in the journal."""
 
-_SHOWN = 10
-"""How many tests an objection names."""
-
 
 @dataclass(frozen=True)
 class Certificate:
-    """Three runs of the suite.
+    """Three runs of the suite, and perhaps three of upstream's tests.
 
     Attributes:
-        runs: in their order, each with its report.
+        suite: the runs of the suite.
+        selftests: those of upstream's tests; None if there are none.
     """
 
-    runs: tuple[Run, ...]
+    suite: Group
+    selftests: Group | None
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The runs of each kind."""
+        return (self.suite,) if self.selftests is None else (self.suite, self.selftests)
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The runs of all kinds."""
+        return tuple(run for group in self.groups for run in group.runs)
 
     @property
     def document(self) -> Document:
-        """The report of the first run, which stands for all where they agree."""
-        return self.runs[0].document
+        """The report of the first run of the suite."""
+        return self.suite.document
 
     @cached_property
     def objections(self) -> list[str]:
         """Why the runs certify nothing, one line each; empty if they do."""
-        if len(self.runs) != RUNS:
-            return [f"expected {RUNS} runs, found {len(self.runs)}"]
-        found = [line for run in self.runs for line in _unfit(run)]
-        if found:
-            return found
-        seeds = {run.document["run"]["options"]["seed"] for run in self.runs}
-        if len(seeds) < RUNS:
-            found.append("expected each run in another order, found one order twice")
-        found += self._differences()
-        if not found:
-            found += self._disagreements()
-        if not found and Verdict.PASS not in self.verdicts.values():
+        found = [line for group in self.groups for line in group.objections]
+        if not found and self.selftests is not None:
+            first, other = (group.runs[0] for group in self.groups)
+            both = f"{first.folder} and {other.folder} differ in"
+            found += [f"{both} {key}" for key in differing(shared(first.document), shared(other.document))]
+        if not found and Verdict.PASS not in self.suite.verdicts.values():
             found.append("expected a requirement that passes, found none")
         return found
 
-    def _differences(self) -> Iterator[str]:
-        """Yield what is not the same in all runs, though it must be."""
-        first, *others = (_identity(run.document) for run in self.runs)
-        for run, other in zip(self.runs[1:], others, strict=True):
-            for key, value in first.items():
-                if other[key] != value:
-                    yield f"{self.runs[0].folder} and {run.folder} differ in {key}"
-
-    def _disagreements(self) -> Iterator[str]:
-        """Yield the tests whose verdict is not the same in all runs."""
-        varied = repetition.build(self.runs, RUNS, None)["varied"]
-        rows = [row for row in varied if not repetition.is_expected(row)]
-        for row in rows[:_SHOWN]:
-            cells = ", ".join(cell["verdict"] for cell in row["verdicts"])
-            yield f"{row['requirement']} ({row['test'].rpartition('::')[2]}) was {cells}"
-        if len(rows) > _SHOWN:
-            yield f"and {len(rows) - _SHOWN} more tests varied"
-
     @cached_property
     def verdicts(self) -> dict[str, Verdict]:
-        """The verdict of each requirement: the worst of its tests in all runs, in the suite's order."""
-        found: dict[str, set[Verdict]] = {}
-        for run in self.runs:
-            for result in run.document["results"]:
-                found.setdefault(result["requirement"], set()).add(Verdict(result["verdict"]))
-        return {each["id"]: worst(found[each["id"]]) for each in self.document["requirements"] if each["id"] in found}
+        """The verdict of each requirement, in the suite's order, then of each of upstream's tests."""
+        return {identity: verdict for group in self.groups for identity, verdict in group.verdicts.items()}
 
     def requirements(self, *verdicts: Verdict) -> list[str]:
-        """Return the ids of the requirements with these verdicts."""
-        return [identity for identity, verdict in self.verdicts.items() if verdict in verdicts]
+        """Return the ids of the requirements, and of upstream's tests, with these verdicts."""
+        return [identity for group in self.groups for identity in group.requirements(*verdicts)]
 
     @property
     def failed(self) -> list[str]:
-        """The ids of the requirements that failed, in whichever way."""
-        return [identity for identity, verdict in self.verdicts.items() if verdict.is_failure]
+        """The ids of the requirements, and of upstream's tests, that failed, in whichever way."""
+        return [identity for group in self.groups for identity in group.failed]
 
     @property
     def result(self) -> str:
@@ -140,13 +115,14 @@ class Certificate:
             "host": {key: run["versions"][key] for key in ("host", "python")},
             "suite": {
                 **found["suite"],
-                "requirements": len(self.verdicts),
+                "requirements": len(self.suite.verdicts),
                 "tests": len(self.document["results"]),
                 "areas": sorted({each["area"] for each in self.document["requirements"]}),
                 "slow": options["slow"],
                 "lists": found["lists"],
             },
-            "runs": [_ran(each) for each in self.runs],
+            "runs": [_ran(each) for each in self.suite.runs],
+            "selftests": None if self.selftests is None else _selftests(self.selftests),
             "deviations": self.deviations,
             "known_issues": self._known_issues(),
         }
@@ -159,7 +135,7 @@ class Certificate:
 
     @property
     def deviations(self) -> list[str]:
-        """What departs from the default run of the suite, one line each. Another plugfest's areas and lists are not known here."""
+        """What departs from the default, one line each. Another plugfest's areas and lists are not known here."""
         run = self.document["run"]
         options = run["options"]
         found = []
@@ -170,6 +146,10 @@ class Certificate:
             found.append(f"only the areas {', '.join(options['areas'])}{more}")
         if not options["confirm"]:
             found.append("verdicts against the driver were not confirmed in a fresh guest (--no-confirm)")
+        if self.selftests is None:
+            found.append(f"without upstream's tests: {options.get('without_selftests', 'they were not run')}")
+        else:
+            found += _selftests_deviations(self.selftests.document["run"]["options"])
         for name, (what, own) in _LISTS.items():
             if run["testbed"]["lists"].get(name) != testbed.file_sha256(own):
                 found.append(
@@ -231,36 +211,29 @@ def as_json(value: object) -> bytes:
     return json.dumps(value, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
-def _unfit(run: Run) -> Iterator[str]:
-    """Yield why a run is not one that certifies."""
-    document, name = run.document, run.folder
-    ran, options = document["run"], document["run"]["options"]
-    if not ran["complete"]:
-        yield f"{name} is not complete: {ran['interrupted']}"
-    if "testbed" not in ran:
-        yield f"{name} was made by a plugfest that did not record the testbed"
-        return
-    if has_faults(document):
-        yield f"{name} ran under a fault"
-    if options["pytest"]:
-        yield f"{name} ran with arguments of pytest ({' '.join(options['pytest'])}), which may leave tests out"
-    if options["seed"] is None:
-        yield f"{name} was not shuffled"
-
-
-def _identity(document: Document) -> dict[str, Any]:
-    """Return what must be the same in all runs."""
-    run = document["run"]
-    options = {key: run["options"][key] for key in ("confirm", "areas", "slow", "modules")}
+def _selftests(group: Group) -> dict[str, Any]:
+    """Return the manifest's part about upstream's tests: whose source they are of, what the guest has for them, and the runs."""
+    run = group.document["run"]
     return {
-        **{key: run[key] for key in ("driver", "module", "subject", "kernel", "versions")},
-        "acceleration": run["accel"]["name"],
-        "the guest's CPUs and memory": (run["guest"]["cpus"], run["guest"]["memory"]),
-        "options": options,
-        "the testbed": run["testbed"],
-        "requirements": sorted(document["requirements"], key=lambda each: str(each["id"])),
-        "the tests": sorted(result["test"] for result in document["results"]),
+        "source": run["source"],
+        "sha256": run["testbed"]["selftests"],
+        "tests": len(group.verdicts),
+        "cases": len(group.document["results"]),
+        "chosen": run["options"]["pytest"],
+        "disruptive": run["options"]["disruptive"],
+        "time_limit": run["options"]["time_limit"],
+        "guest": {"cpus": run["guest"]["cpus"], "memory": run["guest"]["memory"], **run["testbed"]["root"]},
+        "runs": [_ran(each) for each in group.runs],
     }
+
+
+def _selftests_deviations(options: Mapping[str, Any]) -> Iterator[str]:
+    if options["pytest"]:
+        yield f"only upstream's tests {', '.join(options['pytest'])}"
+    if not options["disruptive"]:
+        yield "without those of upstream's tests that take the interface down (--not-disruptive)"
+    if not options["confirm"]:
+        yield "verdicts of upstream's tests against the driver were not confirmed in a fresh guest (--no-confirm)"
 
 
 def _ran(run: Run) -> dict[str, Any]:
@@ -276,7 +249,11 @@ def _ran(run: Run) -> dict[str, Any]:
     }
 
 
-def runs_of(documents: Mapping[str, Document]) -> tuple[Run, ...]:
-    """Return the runs of reports, by the name of each one's folder, in the order of their numbers."""
-    names: Sequence[str] = sorted(documents, key=lambda name: int(name.removeprefix(repetition.PREFIX)))
-    return tuple(Run(name, documents[name]) for name in names)
+def certificate_of(documents: Mapping[str, Document]) -> Certificate:
+    """Return what runs certify.
+
+    Args:
+        documents: their reports, by the name of each one's folder: ``run-1``, ``selftests/run-1``.
+    """
+    selftests = runs_of(documents, Kind.SELFTESTS)
+    return Certificate(runs_of(documents, Kind.SUITE), selftests if selftests.runs else None)

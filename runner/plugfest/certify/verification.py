@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,13 +18,13 @@ from plugfest.certify.certificate import (
     MANIFEST,
     MANIFEST_SCHEMA,
     PREDICATE_TYPE,
-    RUNS,
     STATEMENT_TYPE,
     SUMS,
     Certificate,
     as_json,
-    runs_of,
+    certificate_of,
 )
+from plugfest.certify.group import RUNS, Kind
 from plugfest.certify.key import PublicKey, public_key
 from plugfest.report import document
 from plugfest.report.document import Document
@@ -38,7 +38,13 @@ _SMALL, _LARGE = 4 * _MIB, 16 * _MIB
 """Bytes of the largest statement, manifest or list of checksums, and of the largest report, or all journals of a run, that are read:
 those of a whole run have two MiB. Python takes some 30 bytes for each of JSON."""
 
-_JOURNAL = re.compile(r"(run-[1-9][0-9]{0,3})/(guest-[1-9][0-9]{0,3}/)?journal\.jsonl")
+_JOURNALS = (
+    re.compile(r"(run-[1-9][0-9]{0,3})/(guest-[1-9][0-9]{0,3}/)?journal\.jsonl"),
+    re.compile(r"(selftests/run-[1-9][0-9]{0,3})/journal\.jsonl"),
+)
+"""Where the journals of the suite are, and of upstream's tests, which have one guest at a time."""
+_OWN = frozenset({FIRST, MANIFEST, *UNSUMMED})
+"""The files that are no run's."""
 _REPORTS = ("report.json", "report.html", "junit.xml", "report.tap")
 _SUM = re.compile(r"([0-9a-f]{64})  (\S+)")
 _SHOWN = 10
@@ -166,13 +172,13 @@ def _certificate(found: BundleArchive) -> Certificate:
     """Make the reports again, from the journals alone."""
     runs: dict[str, list[str]] = {}
     for name in found.members:
-        match = _JOURNAL.fullmatch(name)
+        match = next(filter(None, (pattern.fullmatch(name) for pattern in _JOURNALS)), None)
         if match is not None:
             runs.setdefault(match[1], []).append(name)
         elif name.rpartition("/")[2] == journal.NAME:
             raise BundleError(f"{name}: expected no journal there")
-    if len(runs) != RUNS:
-        raise BundleError(f"expected the journals of {RUNS} runs, found those of {len(runs)}")
+    _check_runs(runs)
+    _check_places(found, runs)
     documents = {}
     for run, names in runs.items():
         size = sum(found.members[name].size for name in names)
@@ -187,7 +193,22 @@ def _certificate(found: BundleArchive) -> Certificate:
             made = document.build(journal.read(Path(scratch, run)))
         document.validate(made, run)
         documents[run] = made
-    return Certificate(runs_of(documents))
+    return certificate_of(documents)
+
+
+def _check_runs(runs: Collection[str]) -> None:
+    """Check that there are as many runs of the suite as there must be, and as many of upstream's tests, or none of these."""
+    upstream = [run for run in runs if run.startswith(Kind.SELFTESTS.folder)]
+    for kind, count in ((Kind.SUITE, len(runs) - len(upstream)), (Kind.SELFTESTS, len(upstream))):
+        if count != RUNS and (count or kind is Kind.SUITE):
+            raise BundleError(f"expected the journals of {RUNS} runs of {kind.what}, found those of {count}")
+
+
+def _check_places(found: BundleArchive, runs: Collection[str]) -> None:
+    """Check that each file is the bundle's own or lies in the folder of a run."""
+    for name in found.members:
+        if name not in _OWN and not any(name.startswith(f"{run}/") for run in runs):
+            raise BundleError(f"{name}: expected a file of a run, found one that belongs to none")
 
 
 def _check_contents(

@@ -251,7 +251,7 @@ def run_on_dut(
         console.print(f"{ready.driver} on {ready.subject}, Linux {ready.release}", soft_wrap=True)
         check_unused(ready.output)
         make_latest(ready.output)
-        return execute(ready, arguments, user_arguments, console, lambda: provenance(ready, user_arguments)).status
+        return execute(ready, console, arguments, user_arguments, lambda: provenance(ready, user_arguments)).status
 
 
 def _with_driver(ready: HardwarePlan, driver: str | None, cache: Path) -> HardwarePlan:

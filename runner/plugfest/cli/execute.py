@@ -66,18 +66,18 @@ class Ended:
 
 def execute(
     ready: Plan,
+    console: Console,
     arguments: Sequence[str],
     user_arguments: Sequence[str],
-    console: Console,
     described: Callable[[], Mapping[str, object]] | None = None,
 ) -> Ended:
     """Run pytest in the run's namespaces, write the reports and print the summary.
 
     Args:
         ready: the plan; its output folder holds no run.
+        console: for the summary.
         arguments: all of pytest's arguments.
         user_arguments: those that the user gave.
-        console: for the summary.
         described: returns the fields of the journal's ``run`` event; None for those of a run in guests.
 
     Raises:

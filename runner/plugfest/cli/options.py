@@ -88,6 +88,29 @@ patch_options = stacked(
 )
 """Options of every command that runs a driver with patches."""
 
+ANY_SEED = "any"
+"""What --shuffle without a seed is taken for."""
+
+repeat_options = stacked(
+    option(
+        "--repeat",
+        "count",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        metavar="RUNS",
+        help="Run the tests so many times, and report each whose verdict varied.",
+    ),
+    option(
+        "--shuffle",
+        is_flag=False,
+        flag_value=ANY_SEED,
+        metavar="[SEED]",
+        help="Run the tests in random order; with --repeat each run in another one.",
+    ),
+)
+"""Options of every command that can make several runs of the same tests."""
+
 guest_options = stacked(
     option(
         "--kernel",

@@ -70,7 +70,7 @@ class Bench:
             in_tree=self.source.of_kernel,
             series=tuple(one.name for one in series),
         )
-        return execute(each, self.arguments, (), self.console)
+        return execute(each, self.console, self.arguments, ())
 
 
 @click.command()

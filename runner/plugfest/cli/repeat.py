@@ -1,32 +1,71 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``plugfest run --repeat``: the suite again and again, and which verdicts varied."""
+"""``--repeat`` and ``--shuffle``: a run again and again, each in another order, and which verdicts varied."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import secrets
+from collections.abc import Callable
 
 from rich.console import Console
 
-from plugfest.cli.execute import Ended, check_unused, execute, make_latest, shown
-from plugfest.errors import INTERRUPTED
+from plugfest.cli.execute import Ended, shown
+from plugfest.cli.options import ANY_SEED
+from plugfest.errors import INTERRUPTED, UsageError
 from plugfest.report import repetition
 from plugfest.report.repetition import PREFIX, Run
 from plugfest.requirements.verdict import Verdict
 from plugfest.run.plan import RunPlan
 
+Execute = Callable[[RunPlan, Console], Ended]
+"""Carries one run out, writes its reports and prints the summary."""
 
-def repeat(
-    ready: RunPlan, arguments: Sequence[str], user_arguments: Sequence[str], console: Console, *, count: int, load: int
-) -> int:
-    """Run the suite several times, each time into a folder of its own, and compare the verdicts.
+
+def seed_of(shuffle: str | None) -> int | None:
+    """Return the seed of the order; None if the tests run in their own.
+
+    Args:
+        shuffle: the value of ``--shuffle``.
+
+    Raises:
+        UsageError: it is no whole number.
+    """
+    if shuffle is None:
+        return None
+    if shuffle == ANY_SEED:
+        return any_seed()
+    if not shuffle.isascii() or not shuffle.isdecimal():
+        raise UsageError(
+            f"--shuffle {shuffle}: expected a seed, a whole number from 0, or nothing; found something else; "
+            "write --shuffle after DRIVER, or --shuffle=SEED"
+        )
+    return int(shuffle)
+
+
+def any_seed() -> int:
+    """Return a seed by chance."""
+    return secrets.randbelow(1_000_000)
+
+
+def run_once(ready: RunPlan, execute: Execute, console: Console) -> int:
+    """Carry out one run, which says how to have its order again.
+
+    Returns:
+        The exit status.
+    """
+    if ready.seed is not None:
+        console.print(f"in the order of seed {ready.seed}; --shuffle={ready.seed} repeats it", soft_wrap=True)
+    return execute(ready, console).status
+
+
+def repeat(ready: RunPlan, execute: Execute, console: Console, *, count: int, load: int = 0) -> int:
+    """Carry out several runs, each into a folder of its own, and compare the verdicts.
 
     The comparison is written anew after each run, so that whatever ends the command leaves one of the runs that there are.
 
     Args:
-        ready: the plan of the first run, but for the folder; each run's seed is one more than that of the one before.
-        arguments: all of pytest's arguments.
-        user_arguments: those that the user gave.
+        ready: the plan of the first run, but for the folder, which holds no run; each run's seed is one more than that of the one before.
+        execute: carries out one of them.
         console: for the summaries.
         count: how many runs.
         load: how many of them under load, the last ones.
@@ -34,8 +73,6 @@ def repeat(
     Returns:
         The exit status: 0 if each test had one verdict in all runs, and no run failed.
     """
-    check_unused(ready.output)
-    make_latest(ready.output)
     runs: list[Run] = []
     found, status = None, 0
     interrupted: str | None = None
@@ -48,7 +85,7 @@ def repeat(
         )
         console.print(f"\nrun {number} of {count}{_kind(plan)}", soft_wrap=True)
         try:
-            ended: Ended = execute(plan, arguments, user_arguments, console)
+            ended = execute(plan, console)
         except KeyboardInterrupt:  # while a report was made
             interrupted, status = "interrupted", INTERRUPTED
         else:

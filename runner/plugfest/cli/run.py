@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-import secrets
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,16 @@ from plugfest.build.confinement import Limits
 from plugfest.cli.dry_run import print_commands
 from plugfest.cli.dut import DutOptions, check_options, dut_options, run_on_dut
 from plugfest.cli.execute import check_unused, default_output, execute, make_latest
-from plugfest.cli.options import build_limits, guest_options, option, patch_options
+from plugfest.cli.options import build_limits, guest_options, option, patch_options, repeat_options
 from plugfest.cli.patched import check_patches, patched
 from plugfest.cli.prepare import GuestOptions, plan, settings
-from plugfest.cli.repeat import repeat
+from plugfest.cli.repeat import repeat, run_once, seed_of
 from plugfest.cli.terminal import terminal
 from plugfest.errors import UsageError
 from plugfest.falsify.table import TABLE
 from plugfest.plugin import suite
 from plugfest.requirements import drivers as registry
 from plugfest.run.capacity import MOST, choose_guests
-
-_ANY_SEED = "any"
-"""What --shuffle without a seed is taken for."""
 
 _ALL_RUNS = "all"
 """What --load without a number is taken for."""
@@ -78,22 +75,7 @@ class _SuiteCommand(click.Command):
     show_default=True,
     help="Without --guests: how many at most, though cores and memory allow more.",
 )
-@option(
-    "--repeat",
-    "count",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    metavar="RUNS",
-    help="Run the suite so many times, and report each test whose verdict varied.",
-)
-@option(
-    "--shuffle",
-    is_flag=False,
-    flag_value=_ANY_SEED,
-    metavar="[SEED]",
-    help="Run the tests in random order; with --repeat each run in another one.",
-)
+@repeat_options
 @option(
     "--load",
     is_flag=False,
@@ -149,7 +131,7 @@ def run(
         raise UsageError("--strict-known with --falsify: expected one of them; under a fault no known issue applies")
     if together and not patches:
         raise UsageError("--together: expected --patch with it, found none; add the series")
-    seed, loaded = _seed(shuffle), _loaded_runs(load, count)
+    seed, loaded = seed_of(shuffle), _loaded_runs(load, count)
     if machine_options.dut is not None:
         return _on_real_machine(
             machine_options,
@@ -204,17 +186,15 @@ def run(
         f"{ready.acceleration} ({ready.acceleration_reason})",
         soft_wrap=True,
     )
+    check_unused(ready.output)
     if series:
-        check_unused(ready.output)
         limits = Limits(build_seconds, build_memory)
         ready = patched(ready, series, provision, limits=limits, together=together)
-    if count > 1:
-        return repeat(ready, arguments, pytest_arguments, console, count=count, load=loaded)
-    if seed is not None:
-        console.print(f"in the order of seed {seed}; --shuffle={seed} repeats it", soft_wrap=True)
-    check_unused(ready.output)
     make_latest(ready.output)
-    return execute(ready, arguments, pytest_arguments, console).status
+    executes = functools.partial(execute, arguments=arguments, user_arguments=pytest_arguments)
+    if count > 1:
+        return repeat(ready, executes, console, count=count, load=loaded)
+    return run_once(ready, executes, console)
 
 
 def _on_real_machine(
@@ -247,24 +227,6 @@ def _on_real_machine(
 def _what_needs_one_guest(pytest_arguments: tuple[str, ...], *, keep: bool) -> str | None:
     """Return the option with which there can be one guest alone, or None."""
     return "--keep" if keep else next((word for word in pytest_arguments if word in ("--pdb", "--trace")), None)
-
-
-def _seed(shuffle: str | None) -> int | None:
-    """Return the seed of the order; None if the tests run in the suite's order.
-
-    Raises:
-        UsageError: it is no whole number.
-    """
-    if shuffle is None:
-        return None
-    if shuffle == _ANY_SEED:
-        return secrets.randbelow(1_000_000)
-    if not shuffle.isascii() or not shuffle.isdecimal():
-        raise UsageError(
-            f"--shuffle {shuffle}: expected a seed, a whole number from 0, or nothing; found something else; "
-            "write --shuffle after DRIVER, or --shuffle=SEED"
-        )
-    return int(shuffle)
 
 
 def _loaded_runs(load: str | None, count: int) -> int:

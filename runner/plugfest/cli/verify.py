@@ -8,13 +8,17 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from plugfest.certify.certificate import WARNED, Certificate
+from plugfest.certify.certificate import Certificate
+from plugfest.certify.group import WARNED, Kind
 from plugfest.certify.key import trusted_key
 from plugfest.certify.verification import verify as verify_bundle
 from plugfest.cli.options import option
 from plugfest.cli.terminal import terminal
 from plugfest.report.text import printable
 from plugfest.requirements.verdict import Verdict
+
+_WORDS = {Kind.SUITE: ("requirements", "not claimed"), Kind.SELFTESTS: ("of upstream's tests", "skipped")}
+"""What the console calls what a kind of runs has, and what of it was skipped."""
 
 
 @click.command()
@@ -51,14 +55,14 @@ def show(certificate: Certificate, console: Console) -> None:
     style = {"PASSED": "bold green", "WARNED": "bold yellow", "FAILED": "bold red"}[certificate.result]
     console.print(printable(subject), style="bold", end=": ", markup=False, soft_wrap=True)
     console.print(certificate.result, style=style)
-    counts = (
-        f"{len(certificate.requirements(Verdict.PASS))} passed",
-        f"{len(certificate.requirements(*WARNED))} exceptions",
-        f"{len(certificate.failed)} failed",
-        f"{len(certificate.requirements(Verdict.SKIP))} not claimed",
-    )
-    console.print(
-        f"{len(certificate.verdicts)} requirements in {len(certificate.runs)} runs: {', '.join(counts)}", soft_wrap=True
-    )
+    for group in certificate.groups:
+        what, skipped = _WORDS[group.kind]
+        counts = (
+            f"{len(group.requirements(Verdict.PASS))} passed",
+            f"{len(group.requirements(*WARNED))} exceptions",
+            f"{len(group.failed)} failed",
+            f"{len(group.requirements(Verdict.SKIP))} {skipped}",
+        )
+        console.print(f"{len(group.verdicts)} {what} in {len(group.runs)} runs: {', '.join(counts)}", soft_wrap=True)
     for line in manifest["deviations"]:
         console.print(printable(line), markup=False, soft_wrap=True)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import re
 from pathlib import Path
@@ -24,6 +23,7 @@ from plugfest.requirements import known_issues, quarantine
 from plugfest.requirements.requirement import Registry, requirements_of
 from plugfest.run.journal import Journal
 from plugfest.run.load import HostLoad
+from plugfest.run.order import place
 from plugfest.run.plan import VARIABLE, HardwarePlan, Plan, RunPlan
 from plugfest.run.plan import load as load_plan
 from plugfest.run.subject import subject_of
@@ -137,11 +137,6 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         session.config.add_cleanup(HostLoad().close)
 
 
-def _place(seed: int, test: str) -> bytes:
-    """Return where a test stands in the order of a seed: of two tests the same one comes first, whatever else is selected."""
-    return hashlib.blake2b(f"{seed} {test}".encode(), digest_size=16).digest()
-
-
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Keep how long the tests took, for the next run."""
     pace = session.config.stash.get(PACE, None)
@@ -155,7 +150,7 @@ def pytest_order_items(config: pytest.Config, items: list[pytest.Item]) -> None:
     guest_manager = config.stash.get(GUEST_MANAGER, None)
     seed = None if guest_manager is None else guest_manager.plan.seed
     if seed is not None:
-        items.sort(key=lambda item: _place(seed, item.nodeid))
+        items.sort(key=lambda item: place(seed, item.nodeid))
     items[:] = bases.first(items)
 
 

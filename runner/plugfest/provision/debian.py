@@ -29,7 +29,14 @@ UNUSED = (
 )
 """Folders of unpacked packages that are not used: devices, apt's state, documentation, files for C++ only."""
 
+_ABSENT = re.compile(r"Unable to locate package (\S+)|Version '(\S+)' for '(\S+)' was not found")
+"""What apt says of a package, or of a version of one, that the mirror does not have."""
+
 _NOT_THE_ARCHIVE = re.compile(r"security|debug|ports")
+
+
+class MissingPackageError(InfrastructureError):
+    """The mirror does not have a package, or not this version of it."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +209,7 @@ def unpack(packages: Packages, target: Path, settings: ProvisionSettings) -> dic
             check=False,
         )
         if done.returncode != 0:
-            raise InfrastructureError(_explain(done.stderr, packages, source))
+            raise _failure(done.stderr, packages, source)
         names = [line.split("_") for line in fetched.read_text().split() if line.endswith(".deb")]
     for rest in packages.unused:
         shutil.rmtree(target / rest, ignore_errors=True)
@@ -210,9 +217,8 @@ def unpack(packages: Packages, target: Path, settings: ProvisionSettings) -> dic
     return {name: unquote(version) for name, version, _ in names}
 
 
-def _explain(text: str, packages: Packages, source: str) -> str:
+def _failure(text: str, packages: Packages, source: str) -> InfrastructureError:
     patterns = {
-        r"Unable to locate package (\S+)": "package {0} is not in {suite} of {source}; specify a complete mirror with --mirror",
         r"(Could not resolve|Temporary failure resolving|Could not connect|Connection (?:refused|timed out)|Network is unreachable)": (
             "expected {source} to respond, found: {0}; check the network, or specify another mirror with --mirror"
         ),
@@ -228,8 +234,17 @@ def _explain(text: str, packages: Packages, source: str) -> str:
     for pattern, message in patterns.items():
         found = re.search(pattern, text)
         if found:
-            return message.format(found[1], suite=packages.suite, source=source)
-    return f"mmdebstrap did not unpack {packages.suite} from {source}: {_last_error(text)}; try again, or use another --mirror"
+            return InfrastructureError(message.format(found[1], suite=packages.suite, source=source))
+    # Last: a mirror that does not respond has no packages either.
+    absent = _ABSENT.search(text)
+    if absent:
+        package = absent[1] or f"{absent[3]} {absent[2]}"
+        return MissingPackageError(
+            f"package {package} is not in {packages.suite} of {source}; specify a complete mirror with --mirror"
+        )
+    return InfrastructureError(
+        f"mmdebstrap did not unpack {packages.suite} from {source}: {_last_error(text)}; try again, or use another --mirror"
+    )
 
 
 def _last_error(text: str) -> str:

@@ -22,7 +22,7 @@ from plugfest.errors import InfrastructureError, UsageError
 from plugfest.provision.artifact import Kernel
 from plugfest.provision.build_root import make_system
 from plugfest.provision.cache import Cache, digest, fingerprint
-from plugfest.provision.debian import UNUSED, Packages, unpack
+from plugfest.provision.debian import UNUSED, MissingPackageError, Packages, unpack
 from plugfest.provision.kernel import CHANNELS
 from plugfest.provision.settings import ProvisionSettings
 from plugfest.provision.source import unpack_parts
@@ -98,6 +98,24 @@ _LOG, _NOTE, _TREE = "build.log", "tests.json", "tree"
 _MIB = 1 << 20
 
 
+SINCE = (6, 9)
+"""The version of Linux since which upstream has them."""
+
+
+class MissingTestsError(UsageError):
+    """A kernel has none of upstream's tests, or nobody here has its source.
+
+    Attributes:
+        wanted: what was expected.
+        found: what was found.
+    """
+
+    def __init__(self, spec: str, wanted: str, found: str, advice: str) -> None:
+        """Name the kernel, as the user gave it, what was expected and found, and what to do."""
+        super().__init__(f"kernel {spec}: expected {wanted}, found {found}; {advice}")
+        self.wanted, self.found = wanted, found
+
+
 @dataclass(frozen=True, order=True)
 class Selftest:
     """One of upstream's tests: a program with any number of cases.
@@ -153,7 +171,7 @@ def ensure_tests(settings: ProvisionSettings, kernel: Kernel) -> Selftests:
         kernel: as `plugfest.provision.kernel.ensure_kernel` returns it.
 
     Raises:
-        UsageError: the kernel is neither of a channel nor built in a tree, or its source has no such tests.
+        MissingTestsError: the kernel is neither of a channel nor built in a tree, or its source has no such tests, or is not on the mirror.
         InfrastructureError: the source or the compiler cannot be fetched, or nothing can be built.
     """
     source = _DebianSource(kernel) if kernel.spec in CHANNELS else _TreeSource(kernel)
@@ -283,10 +301,17 @@ def _build(confined: Confinement, tree: Path, log: Path) -> dict[str, bytes]:
 
 def _check(tree: Path, kernel: Kernel) -> None:
     if not all((tree / SELFTESTS / name / "Makefile").is_file() for name in COLLECTIONS):
-        raise UsageError(
-            f"kernel {kernel.spec}: expected {SELFTESTS}/{COLLECTIONS[-1]} in its source, found none (Linux {kernel.release}); "
-            "upstream has these tests since 6.9, choose another --kernel"
-        )
+        raise _none_in_source(kernel)
+
+
+def _none_in_source(kernel: Kernel) -> MissingTestsError:
+    since = ".".join(map(str, SINCE))
+    return MissingTestsError(
+        kernel.spec,
+        f"{SELFTESTS}/{COLLECTIONS[-1]} in its source",
+        f"none in that of Linux {kernel.release}",
+        f"upstream has these tests since {since}, choose another --kernel",
+    )
 
 
 def _copy(source: Path, target: Path, without: Sequence[Path] = ()) -> None:
@@ -327,6 +352,8 @@ class _DebianSource:
 
     def __init__(self, kernel: Kernel) -> None:
         channel = CHANNELS[kernel.spec]
+        if tuple(map(int, kernel.release.split(".")[:2])) < SINCE:  # before anything is fetched for them
+            raise _none_in_source(kernel)
         found = _BUILD_VERSION.search(kernel.image.read_bytes())
         if found is None:
             raise InfrastructureError(
@@ -334,6 +361,7 @@ class _DebianSource:
             )
         version = found[1].decode()
         self._name = "linux-source-" + ".".join(kernel.release.split(".")[:2])
+        self._spec = kernel.spec
         self._packages = Packages((f"{self._name}={version}",), channel.suite, channel.backports)
         self.title = f"Debian's {self._name} {version}"
 
@@ -345,7 +373,11 @@ class _DebianSource:
         """Put the wanted parts into a folder."""
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
             fetched = Path(scratch) / "packages"
-            unpack(self._packages, fetched, settings)
+            try:
+                unpack(self._packages, fetched, settings)
+            except MissingPackageError as error:
+                advice = "remove the kernel from the cache (plugfest cache prune), or choose another --kernel"
+                raise MissingTestsError(self._spec, f"{self.title} on the mirror", str(error), advice) from error
             unpack_parts(fetched / f"usr/src/{self._name}.tar.xz", target, PARTS, _WITHOUT)
 
 
@@ -360,9 +392,11 @@ class _TreeSource:
         self._tree = Path(kernel.spec).expanduser()
         missing = [part for part in PARTS if not (self._tree / part).exists()]
         if missing:
-            raise UsageError(
-                f"kernel {kernel.spec}: expected the source of upstream's tests in a kernel tree, found no {missing[0]} there; "
-                "name a channel or a complete tree with --kernel"
+            raise MissingTestsError(
+                kernel.spec,
+                "the source of upstream's tests in a kernel tree",
+                f"no {missing[0]} there",
+                "name a channel or a complete tree with --kernel",
             )
         self.title = str(self._tree)
 

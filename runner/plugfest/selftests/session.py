@@ -124,13 +124,17 @@ class Session:
     def run(self, selected: Sequence[Selected]) -> None:
         """Run tests, and write what came of them.
 
+        Args:
+            selected: the tests, in the order in which they run.
+
         Raises:
             PlugfestError: no guest.
         """
+        chosen = {each.test for each in selected}
         self._journal.write(
             "planned",
             durable=True,
-            requirements=[self._describe(each.test) for each in selected],
+            requirements=[self._describe(test) for test in self._tests.tests if test in chosen],
             tests=[self._identity(each.test) for each in selected],
         )
         self._live.plan([_id(each.test) for each in selected])
