@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Journals of three made-up runs."""
+"""Journals of made-up runs, of the suite and of upstream's tests."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,16 @@ HASH = "ab" * 32
 START = 1_790_000_000.0
 VERDICTS = {"XDP-XSK-12": "xfail", "LINK-UP-01": "pass", "LINK-UP-02": "pass", "LINK-FEC-01": "skip"}
 """What each run of a test finds, by requirement, unless it says otherwise."""
+_PLAIN = str.maketrans("/:[]", "----")
 KNOWN = {"reason": "ixgbe: zero-copy AF_XDP drops frames", "link": "https://example.org/1"}
 CONFIG = b"CONFIG_IXGBE=m\n"
+CASES = {
+    "drivers/net/ping.py[v4]": "pass",
+    "drivers/net/ping.py[v6]": "skip",
+    "drivers/net/hw/irq.py[irqs]": "xfail",
+    "drivers/net/hw/tso.py": "skip",
+}
+"""Likewise of upstream's tests, by case."""
 
 
 def events(number: int, verdicts: Mapping[str, str], change: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -34,6 +43,36 @@ def events(number: int, verdicts: Mapping[str, str], change: Mapping[str, Any]) 
         }
         for identity in verdicts
     }
+    return _events(number, tests, verdicts, change)
+
+
+def selftests_events(number: int, verdicts: Mapping[str, str], change: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the journal of a run of upstream's tests; `verdicts` by case."""
+    cases = {
+        case: {
+            "test": case,
+            "requirement": ":".join(case.partition("[")[0].rsplit("/", 1)),
+            "area": case.rpartition("/")[0],
+            "level": "SHOULD",
+            "fault": None,
+        }
+        for case in verdicts
+    }
+    own = {
+        "run.kind": "selftests",
+        "run.source": "Debian's linux-source-7.3 7.3.4-1",
+        "run.testbed.selftests": "ef" * 32,
+        "run.testbed.root": {"digest": "s", "packages": {"bash": "5.2.37-2+b10", "iperf3": "3.18-2"}},
+        "run.options.disruptive": True,
+        "run.options.time_limit": 600.0,
+        "run.options.seed": 70 + number,
+    }
+    return _events(number + 10, cases, verdicts, own | dict(change))
+
+
+def _events(
+    number: int, tests: Mapping[str, Mapping[str, Any]], verdicts: Mapping[str, str], change: Mapping[str, Any]
+) -> list[dict[str, Any]]:
     options = {
         "strict_known": False, "confirm": True, "strict_waits": False,
         "guests": 1, "seed": 40 + number, "load": False, "areas": [], "slow": False,
@@ -53,13 +92,13 @@ def events(number: int, verdicts: Mapping[str, str], change: Mapping[str, Any]) 
         "event": "planned",
         "requirements": [
             {
-                "id": identity, "level": "MUST", "area": test["area"], "source": "a document",
+                "id": identity, "level": test["level"], "area": test["area"], "source": "a document",
                 "sentence": f"It does {identity}.", "procedure": ["Do it"], "possible_problems": "", "falsified_by": ["a.b"],
-                "falsified_as": "fail", "match": {}, "test": test["test"].rpartition("::")[2], "path": "area/test_it.py", "line": 1,
+                "falsified_as": "fail", "match": {}, "path": "area/test_it.py", "line": 1,
+                "test": test["test"].rpartition("::")[2].partition("[")[0],
             }
-            for identity, test in tests.items()
+            for identity, test in {test["requirement"]: test for test in tests.values()}.items()
         ],
-        "tests": list(tests.values()),
         "lists": {
             "known_issues": testbed.file_sha256(known_issues.DEFAULT),
             "quarantine": testbed.file_sha256(quarantine.DEFAULT),
@@ -71,8 +110,18 @@ def events(number: int, verdicts: Mapping[str, str], change: Mapping[str, Any]) 
         "driver": "7.3.4", "module": module, "model": {"name": "ixgbe", "version": "1"},
     }  # fmt: skip
     found = [run, planned, boot]
-    for identity, verdict in verdicts.items():
-        kept = {"console.txt": f"artifacts/{identity}/console.txt"} if verdict not in ("pass", "skip") else {}
+    cases: dict[str, list[Mapping[str, Any]]] = {}
+    for test in tests.values():
+        cases.setdefault(test["test"].partition("[")[0], []).append(test)
+    found += [
+        {"event": "cases", "test": test, "tests": each} for test, each in cases.items() if each[0]["test"] != test
+    ]
+    planned["tests"] = [{**each[0], "test": test} for test, each in cases.items()]
+    for key, verdict in verdicts.items():
+        identity = tests[key]["requirement"]
+        kept = (
+            {"console.txt": f"artifacts/{key.translate(_PLAIN)}/console.txt"} if verdict not in ("pass", "skip") else {}
+        )
         expected = [
             {
                 "title": KNOWN["reason"],
@@ -83,10 +132,10 @@ def events(number: int, verdicts: Mapping[str, str], change: Mapping[str, Any]) 
             }
         ]
         more = {"known_issue": KNOWN, "expected": expected} if verdict == "xfail" else {"known_issue": None}
-        found.append({"event": "attempt", **tests[identity]})
+        found.append({"event": "attempt", **tests[key]})
         found.append(
             {
-                "event": "result", **tests[identity], "verdict": verdict, "reason": f"reason of {identity}", "seconds": 1.0,
+                "event": "result", **tests[key], "verdict": verdict, "reason": f"reason of {identity}", "seconds": 1.0,
                 "steps": [], "evidence": [], "problems": [], "falsification": None, "artifacts": kept, **more,
             }
         )  # fmt: skip
@@ -98,6 +147,29 @@ def events(number: int, verdicts: Mapping[str, str], change: Mapping[str, Any]) 
             target = target[key]
         target[keys[-1]] = value
     return [{**event, "time": START + 1000 * number + index} for index, event in enumerate(found)]
+
+
+def write_runs(folder: Path, runs: Sequence[Mapping[str, Any]], selftests: Sequence[Mapping[str, Any]]) -> None:
+    """Write the folder of repeated runs of the suite, and of upstream's tests; a dict a run, of verdicts and changes."""
+    for where, each, usual, make in (
+        (folder, runs, VERDICTS, events),
+        (folder / "selftests", selftests, CASES, selftests_events),
+    ):
+        for number, given in enumerate(each, 1):
+            verdicts = {key: value for key, value in given.items() if not _is_change(key)}
+            lines = make(number, {**usual, **verdicts}, {key: value for key, value in given.items() if _is_change(key)})
+            target = where / f"run-{number}"
+            target.mkdir(parents=True)
+            (target / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+            (target / "plan.json").write_text('{"scratch": "/home/someone/.cache"}')
+            for line in lines:
+                for path in line.get("artifacts", {}).values():
+                    (target / path).parent.mkdir(parents=True)
+                    (target / path).write_text("a console\n")
+
+
+def _is_change(key: str) -> bool:
+    return "." in key and "/" not in key
 
 
 Repeated = Callable[..., Path]

@@ -17,6 +17,13 @@ from plugfest.certify import bundle
 from plugfest.certify.archive import BundleArchive, BundleError
 from plugfest.certify.certificate import Certificate
 
+WITHOUT = "without upstream's tests: they were not run"
+
+TWO_DIFFERENCES = (
+    "run-1 and run-2 differ in requirements; "
+    "run-1 and run-2 differ in the tests: area/test_it.py::test_link_up_03 is in run-2 alone"
+)
+
 
 def made(folder: Path) -> tuple[Certificate, dict[str, bytes]]:
     target = folder.with_name("bundle.tar")
@@ -102,7 +109,8 @@ def test_the_manifest(repeated: Repeated) -> None:
     assert found["suite"]["areas"] == ["link", "xdp"]
     assert [run["seed"] for run in found["runs"]] == [41, 42, 43]
     assert found["runs"][0]["verdicts"] == {"pass": 2, "skip": 1, "xfail": 1}
-    assert found["deviations"] == []
+    assert found["selftests"] is None
+    assert found["deviations"] == [WITHOUT]
     assert found["known_issues"] == [
         {
             "title": "ixgbe: zero-copy AF_XDP drops frames",
@@ -129,18 +137,20 @@ def test_a_chosen_area_is_a_deviation(repeated: Repeated) -> None:
     assert certificate.deviations == [
         "only the areas link; left out: smoke, offload, xdp, qstat, qapi, backplane",
         "verdicts against the driver were not confirmed in a fresh guest (--no-confirm)",
+        WITHOUT,
     ]
     assert "only the areas link" in files["index.html"].decode()
 
 
 def test_the_areas_that_another_plugfest_left_out_are_not_known(repeated: Repeated) -> None:
     certificate, _ = made(repeated(*[{"run.options.areas": ["link"], "run.testbed.suite.plugfest": HASH}] * 3))
-    assert certificate.deviations == ["only the areas link"]
+    assert certificate.deviations == ["only the areas link", WITHOUT]
 
 
 def test_a_list_of_ones_own_is_a_deviation(repeated: Repeated) -> None:
     certificate, _ = made(repeated(*[{"planned.lists.known_issues": HASH, "planned.lists.quarantine": HASH}] * 3))
     assert certificate.deviations == [
+        WITHOUT,
         "a list of known issues of the signer's own, not plugfest's",
         "a quarantine of the signer's own, not plugfest's",
     ]
@@ -192,7 +202,7 @@ def test_the_same_runs_make_the_same_bundle(repeated: Repeated) -> None:
         (({}, {}, {"run.kernel.release": "7.3.5"}), "run-1 and run-3 differ in kernel"),
         (({}, {"boot.module": None}, {}), "run-1 and run-2 differ in the testbed"),
         (({}, {"planned.lists": {"known_issues": "cd" * 32}}, {}), "run-1 and run-2 differ in the testbed"),
-        (({}, {"LINK-UP-03": "pass"}, {}), "run-1 and run-2 differ in requirements; run-1 and run-2 differ in the tests"),
+        (({}, {"LINK-UP-03": "pass"}, {}), TWO_DIFFERENCES),
         (({}, {"end.reason": "interrupted", "end.exit_status": 130, "end.event": "stopped"}, {}), "run-2 is not complete: interrupted"),
         (({"LINK-UP-01": "skip", "LINK-UP-02": "skip"},) * 3, "expected a requirement that passes, found none"),
     ],
@@ -235,3 +245,146 @@ def test_the_configuration_of_the_kernel_is_in_the_bundle(repeated: Repeated) ->
     _, files = made(folder)
     assert files["run-1/kernel.config"] == CONFIG
     assert 'href="run-1/kernel.config"' in files["index.html"].decode()
+
+
+ALL = ({}, {}, {})
+
+
+def test_the_runs_of_both_kinds(repeated: Repeated) -> None:
+    certificate, files = made(repeated(*ALL, selftests=ALL))
+    assert certificate.result == "WARNED"
+    assert certificate.deviations == []
+    predicate = statement(files)["predicate"]
+    assert predicate["passedTests"] == ["LINK-UP-01", "LINK-UP-02", "drivers/net:ping.py"]
+    assert predicate["warnedTests"] == ["XDP-XSK-12", "drivers/net/hw:irq.py"]
+    kept = ("journal.jsonl", "junit.xml", "report.html", "report.json", "report.tap")
+    artifact = "artifacts/drivers-net-hw-irq.py-irqs-/console.txt"
+    assert {name for name in files if name.startswith("selftests/")} == {
+        f"selftests/run-{number}/{name}" for number in (1, 2, 3) for name in (*kept, artifact)
+    }
+
+
+def test_the_manifest_names_upstreams_tests_and_both_guests(repeated: Repeated) -> None:
+    _, files = made(repeated(*ALL, selftests=ALL))
+    found = json.loads(files["testbed.json"])
+    assert found["guest"]["packages"] == {"bash": "5.2.37-2+b10"}
+    runs = found["selftests"].pop("runs")
+    assert found["selftests"] == {
+        "source": "Debian's linux-source-7.3 7.3.4-1",
+        "sha256": "ef" * 32,
+        "tests": 3,
+        "cases": 4,
+        "chosen": [],
+        "disruptive": True,
+        "time_limit": 600.0,
+        "guest": {
+            "cpus": 2,
+            "memory": 1024,
+            "digest": "s",
+            "packages": {"bash": "5.2.37-2+b10", "iperf3": "3.18-2"},
+        },
+    }
+    assert [run["folder"] for run in runs] == ["selftests/run-1", "selftests/run-2", "selftests/run-3"]
+    assert [run["seed"] for run in runs] == [71, 72, 73]
+    assert found["suite"]["requirements"] == 4
+    assert found["known_issues"][0]["requirements"] == ["XDP-XSK-12", "drivers/net/hw:irq.py"]
+
+
+def test_the_page_has_upstreams_tests_in_a_section_of_their_own(repeated: Repeated) -> None:
+    failed = {"drivers/net/stats.py[pause]": "fail"}
+    _, files = made(repeated(*ALL, selftests=(failed,) * 3))
+    page = files["index.html"].decode()
+    before, section = page.split('<h2 id="selftests">Upstream\'s tests</h2>')
+    assert "Of 4 requirements" in before
+    assert "ping.py" not in before
+    assert "Of 4 tests" in section
+    assert 'href="selftests/run-1/report.html#drivers/net%3Aping.py"' in section
+    assert 'id="drivers/net:ping.py"' in files["selftests/run-1/report.html"].decode()
+    row = section[section.index('href="selftests/run-1/report.html#drivers/net%3Astats.py"') :].partition("</tr>")[0]
+    assert '<span class="chip fail">1 fail</span>' in row
+    assert "reason of drivers/net:stats.py" in row
+
+
+def test_upstreams_failure_fails_the_certificate(repeated: Repeated) -> None:
+    certificate, _ = made(repeated(*ALL, selftests=({"drivers/net/ping.py[v6]": "fail"},) * 3))
+    assert (certificate.result, certificate.failed) == ("FAILED", ["drivers/net:ping.py"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "deviation"),
+    [
+        ({"run.options.pytest": ["ping.py", "rss*"]}, "only upstream's tests ping.py, rss*"),
+        (
+            {"run.options.disruptive": False},
+            "without those of upstream's tests that take the interface down (--not-disruptive)",
+        ),
+        (
+            {"run.options.confirm": False},
+            "verdicts of upstream's tests against the driver were not confirmed in a fresh guest (--no-confirm)",
+        ),
+    ],
+)
+def test_what_departs_from_all_of_upstreams_tests(repeated: Repeated, changes: dict[str, Any], deviation: str) -> None:
+    certificate, files = made(repeated(*ALL, selftests=(changes,) * 3))
+    assert certificate.deviations == [deviation]
+    assert deviation.replace("'", "&#39;") in files["index.html"].decode()
+
+
+def test_why_there_are_none_of_upstreams_tests(repeated: Repeated) -> None:
+    reason = {"run.options.without_selftests": "Linux 6.1 has none"}
+    certificate, _ = made(repeated(reason, reason, reason))
+    assert certificate.deviations == ["without upstream's tests: Linux 6.1 has none"]
+
+
+@pytest.mark.parametrize(
+    ("selftests", "message"),
+    [
+        (({}, {}), "selftests: expected 3 runs, found 2"),
+        (
+            ({}, {"drivers/net/ping.py[v4]": "fail"}, {}),
+            "drivers/net:ping.py (drivers/net/ping.py[v4]) was pass, fail, pass",
+        ),
+        (({}, {}, {"run.options.seed": 71}), "selftests: expected each run in another order, found one order twice"),
+        (({}, {"run.options.seed": None}, {}), "selftests/run-2 was not shuffled"),
+        (({}, {}, {"run.options.pytest": ["ping.py"]}), "selftests/run-1 and selftests/run-3 differ in options"),
+        (({}, {}, {"run.testbed.selftests": HASH}), "selftests/run-1 and selftests/run-3 differ in the testbed"),
+        (({}, {}, {"run.source": "another"}), "selftests/run-1 and selftests/run-3 differ in the tests' source"),
+        (
+            ({}, {"drivers/net/ping.py[v9]": "pass"}, {}),
+            "selftests/run-1 and selftests/run-2 differ in the tests: drivers/net/ping.py[v9] is in selftests/run-2 alone",
+        ),
+        (({}, {"run.options.faults": ["rx.frame.dropped"]}, {}), "selftests/run-2 ran under a fault"),
+        (({"run.kernel.release": "7.3.5"},) * 3, "run-1 and selftests/run-1 differ in kernel"),
+        (({"run.module": "gve"},) * 3, "run-1 and selftests/run-1 differ in module"),
+        (({"run.accel.name": "kvm"},) * 3, "run-1 and selftests/run-1 differ in acceleration"),
+        (({"run.versions.qemu": "11.2"},) * 3, "run-1 and selftests/run-1 differ in versions"),
+        (({"boot.module": None},) * 3, "run-1 and selftests/run-1 differ in the testbed"),
+    ],
+)  # fmt: skip
+def test_what_is_refused_of_upstreams_tests(repeated: Repeated, selftests: Any, message: str) -> None:
+    assert refusal(repeated(*ALL, selftests=selftests)) == message
+
+
+def test_upstreams_tests_of_another_driver_are_refused(repeated: Repeated) -> None:
+    found = refusal(repeated(*ALL, selftests=({"run.driver": "gve"},) * 3))
+    assert found == "expected runs of ixgbe, found selftests/run-1 of gve"
+
+
+def test_runs_of_one_kind_in_place_of_the_others_are_refused(repeated: Repeated) -> None:
+    folder = repeated(*ALL, selftests=ALL)
+    (folder / "run-2").rename(folder / "aside")
+    (folder / "selftests/run-1").rename(folder / "run-2")
+    (folder / "aside").rename(folder / "selftests/run-1")
+    assert refusal(folder) == (
+        "run-2 is a run of upstream's tests, expected one of the suite; "
+        "selftests/run-1 is a run of the suite, expected one of upstream's tests"
+    )
+
+
+def test_a_run_of_upstreams_tests_without_their_hash_is_refused(repeated: Repeated) -> None:
+    folder = repeated(*ALL, selftests=ALL)
+    journal = folder / "selftests/run-2/journal.jsonl"
+    text = journal.read_text()
+    assert '"selftests": "efef' in text
+    journal.write_text(text.replace(f', "selftests": "{"ef" * 32}"', ""))
+    assert refusal(folder) == "selftests/run-2 was made by a plugfest that did not record the testbed"

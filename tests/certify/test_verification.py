@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_runs import KEY, VERDICTS, events
+from made_runs import KEY, VERDICTS, write_runs
 from plugfest.certify import archive, bundle, certificate, envelope, verification
 from plugfest.certify.archive import BundleArchive, BundleError, Member
 from plugfest.certify.key import SigningKey
@@ -29,12 +29,7 @@ Files = dict[str, bytes]
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle that is sound."""
     folder = tmp_path_factory.mktemp("sound") / "results"
-    for number in (1, 2, 3):
-        run = folder / f"run-{number}"
-        (run / "artifacts/XDP-XSK-12").mkdir(parents=True)
-        (run / "artifacts/XDP-XSK-12/console.txt").write_text("a console\n")
-        lines = events(number, VERDICTS, {})
-        (run / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_runs(folder, [{}] * 3, [{}] * 3)
     bundle.make(folder, folder.with_name("bundle.tar"), KEY, driver="ixgbe")
     return folder.with_name("bundle.tar")
 
@@ -144,7 +139,16 @@ def test_many_changed_files_are_counted(files: Files, refusal: Callable[..., str
 
 
 @pytest.mark.parametrize(
-    "name", ["SHA256SUMS", "statement.dsse.json", "signer.pub", "testbed.json", "index.html", "run-1/journal.jsonl"]
+    "name",
+    [
+        "SHA256SUMS",
+        "statement.dsse.json",
+        "signer.pub",
+        "testbed.json",
+        "index.html",
+        "run-1/journal.jsonl",
+        "selftests/run-2/report.tap",
+    ],
 )
 def test_a_missing_file_is_named(files: Files, refusal: Callable[..., str], name: str) -> None:
     del files[name]
@@ -229,7 +233,63 @@ def test_a_report_is_missing(files: Files, refusal: Callable[..., str]) -> None:
 
 def test_a_run_is_missing(files: Files, refusal: Callable[..., str]) -> None:
     left = {name: content for name, content in files.items() if not name.startswith("run-3/")}
-    assert refusal(resigned(left)) == "expected the journals of 3 runs, found those of 2"
+    assert refusal(resigned(left)) == "expected the journals of 3 runs of the suite, found those of 2"
+
+
+def test_a_run_of_upstreams_tests_is_missing(files: Files, refusal: Callable[..., str]) -> None:
+    left = {name: content for name, content in files.items() if not name.startswith("selftests/run-2/")}
+    assert refusal(resigned(left)) == "expected the journals of 3 runs of upstream's tests, found those of 2"
+
+
+def test_all_runs_of_upstreams_tests_are_missing(files: Files, refusal: Callable[..., str]) -> None:
+    left = {name: content for name, content in files.items() if not name.startswith("selftests/")}
+    assert refusal(resigned(left)) == "the statement does not follow from the journals"
+
+
+def test_a_verdict_in_the_journals_of_upstreams_tests_was_changed(files: Files, refusal: Callable[..., str]) -> None:
+    name = "selftests/run-2/journal.jsonl"
+    files[name] = rewritten(files[name], '"verdict": "xfail"', '"verdict": "pass"')
+    assert refusal(resigned(files)) == (
+        "the runs certify nothing: drivers/net/hw:irq.py (drivers/net/hw/irq.py[irqs]) was xfail, pass, xfail"
+    )
+
+
+def test_verdicts_in_all_journals_of_upstreams_tests_were_changed(files: Files, refusal: Callable[..., str]) -> None:
+    for number in (1, 2, 3):
+        name = f"selftests/run-{number}/journal.jsonl"
+        files[name] = rewritten(files[name], '"verdict": "xfail"', '"verdict": "pass"')
+    assert refusal(resigned(files)) == (
+        "selftests/run-1/report.json does not follow from the journal: "
+        "drivers/net/hw/irq.py[irqs] is 'xfail' there, and pass in the journal"
+    )
+
+
+def test_upstreams_tests_of_another_driver(files: Files, refusal: Callable[..., str]) -> None:
+    for number in (1, 2, 3):
+        name = f"selftests/run-{number}/journal.jsonl"
+        files[name] = rewritten(files[name], '"driver": "ixgbe"', '"driver": "gve"')
+    assert refusal(resigned(files)) == "the runs certify nothing: run-1 and selftests/run-1 differ in driver"
+
+
+def test_an_artifact_of_upstreams_tests_is_missing(files: Files, refusal: Callable[..., str]) -> None:
+    name = "selftests/run-3/artifacts/drivers-net-hw-irq.py-irqs-/console.txt"
+    del files[name]
+    assert refusal(resigned(files)) == f"{name} is missing: the report of selftests/run-3 names it"
+
+
+def test_a_kind_that_no_run_has(files: Files, refusal: Callable[..., str]) -> None:
+    for number in (1, 2, 3):
+        name = f"selftests/run-{number}/journal.jsonl"
+        files[name] = rewritten(files[name], '"kind": "selftests"', '"kind": "suite"')
+    assert refusal(resigned(files, STRANGER)).startswith("the journals are none that plugfest writes: ")
+
+
+@pytest.mark.parametrize(
+    "name", ["more.txt", "repeat.json", "run-4/report.json", "selftests/repeat.json", "selftests/run-4/output.txt"]
+)
+def test_a_file_that_belongs_to_no_run(files: Files, refusal: Callable[..., str], name: str) -> None:
+    files[name] = b""
+    assert refusal(resigned(files)) == f"{name}: expected a file of a run, found one that belongs to none"
 
 
 class TestOfAnotherVersion:
@@ -272,12 +332,12 @@ class TestOfAnotherVersion:
 # What a stranger may sign with a key of his own.
 
 
-@pytest.mark.parametrize("schema", [2, None, "1", [], 10**30])
+@pytest.mark.parametrize("schema", [1, 3, None, "1", [], 10**30])
 def test_an_unknown_schema(files: Files, refusal: Callable[..., str], schema: object) -> None:
     found = json.loads(files["testbed.json"])
     found["schema"] = schema
     files["testbed.json"] = json.dumps(found).encode()
-    assert refusal(resigned(files, STRANGER)).startswith("testbed.json: expected schema 1, found ")
+    assert refusal(resigned(files, STRANGER)).startswith("testbed.json: expected schema 2, found ")
 
 
 @pytest.mark.parametrize(
@@ -335,21 +395,33 @@ json_values = st.recursive(
 def test_any_value_in_a_journal_is_harmless(sound: Path, tmp_path: Path, data: st.DataObject) -> None:
     with BundleArchive(sound) as found:
         files = {name: found.read(name, limit=1 << 24) for name in found.members}
-    lines = [json.loads(line) for line in files["run-1/journal.jsonl"].splitlines()]
+    name = data.draw(st.sampled_from(["run-1/journal.jsonl", "selftests/run-1/journal.jsonl"]))
+    lines = [json.loads(line) for line in files[name].splitlines()]
     event: Any = lines[data.draw(st.integers(0, len(lines) - 1))]
     key = data.draw(st.sampled_from(sorted(event)))
     while isinstance(event[key], dict) and event[key] and data.draw(st.booleans()):
         event = event[key]
         key = data.draw(st.sampled_from(sorted(event)))
     event[key] = data.draw(json_values)
-    files["run-1/journal.jsonl"] = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    files[name] = "".join(json.dumps(line) + "\n" for line in lines).encode()
     archive.write(tmp_path / "bundle.tar", resigned(files, STRANGER))
     with suppress(BundleError):  # whatever else is raised, fails
-        assert verify(tmp_path / "bundle.tar").certificate.verdicts == VERDICTS
+        assert verify(tmp_path / "bundle.tar").certificate.suite.verdicts == VERDICTS
 
 
 @pytest.mark.parametrize(
-    "name", ["run-1/guest-x/journal.jsonl", "run-0/journal.jsonl", "run-1/artifacts/journal.jsonl", "journal.jsonl"]
+    "name",
+    [
+        "run-1/guest-x/journal.jsonl",
+        "run-0/journal.jsonl",
+        "run-1/artifacts/journal.jsonl",
+        "journal.jsonl",
+        "selftests/journal.jsonl",
+        "selftests/run-1/guest-1/journal.jsonl",
+        "selftests/run-0/journal.jsonl",
+        "selftests/selftests/run-1/journal.jsonl",
+        "upstream/run-1/journal.jsonl",
+    ],
 )
 def test_a_journal_where_none_belongs(files: Files, refusal: Callable[..., str], name: str) -> None:
     files[name] = files["run-1/journal.jsonl"]

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+import dataclasses
 import functools
+import importlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +16,12 @@ from plugfest.machine.acceleration import Acceleration
 from plugfest.plugin import suite
 from plugfest.provision.artifact import GuestRoot, Kernel, Toolchain
 from plugfest.run import journal, sandbox
+from plugfest.selftests.selftest import SELFTESTS, Selftest, Selftests
+
+# The package's names are the commands themselves.
+certify, selftests, upstream_run = (
+    importlib.import_module(f"plugfest.cli.{name}") for name in ("certify", "selftests", "upstream")
+)
 
 Collected = tuple[tuple[int, str], list[Any]]
 
@@ -56,7 +64,7 @@ class Inside:
     Attributes:
         events: of the journal; None to begin nothing.
         outcome: how the payload ends.
-        payload: pytest's arguments.
+        payload: pytest's arguments, or upstream's tests.
     """
 
     events: list[dict[str, Any]] | None = field(default_factory=list)
@@ -66,10 +74,10 @@ class Inside:
     def enter(self, payload: Any, *, folder: Path, **_: Any) -> sandbox.Outcome:
         from plugfest.run.plan import RunPlan
 
-        plan, arguments = payload.args
+        plan, arguments, *_ = payload.args  # of upstream's tests the plan itself, and those that are selected
         self.payload = list(arguments)
         self.folder = folder
-        self.plan = RunPlan.load(plan)
+        self.plan = plan if isinstance(plan, RunPlan) else RunPlan.load(plan)
         with journal.Journal(self.plan.output) as written:
             for event in self.events or []:
                 fields = dict(event)
@@ -125,3 +133,26 @@ def runs(inside, monkeypatch):
         return plans
 
     return prepare
+
+
+@pytest.fixture
+def upstream(inside, monkeypatch, tmp_path) -> Selftests:
+    """Three of upstream's tests, ready for a guest that does not run."""
+    tree = tmp_path / "selftests"
+    tests = tuple(Selftest("drivers/net", name) for name in ("ping.py", "queues.py", "stats.py"))
+    for test in tests:
+        file = tree / SELFTESTS / test.collection / test.name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f'"""Tests {test.name}."""\n')
+    log = tmp_path / "build.log"
+    log.write_text("")
+    made = Selftests(tree, "a source", tests, {}, log, "d")
+    root = prepare.ensure_root(None)
+    for module in (certify, selftests):
+        monkeypatch.setattr(module, "ensure_kernel", prepare.ensure_kernel)
+        monkeypatch.setattr(module, "ensure_tests", lambda settings, kernel: made)
+        monkeypatch.setattr(
+            module, "ensure_image", lambda settings, tests: dataclasses.replace(root, digest="s", folder=tree)
+        )
+    monkeypatch.setattr(upstream_run, "ensure_bwrap", lambda settings: ["bwrap"])
+    return made

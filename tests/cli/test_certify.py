@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
+import json
 import os
 import signal
 from pathlib import Path
@@ -10,10 +13,15 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from plugfest.run import sandbox
-from test_commands import END, PLANNED, result
+from plugfest.cli import prepare
+from plugfest.errors import InfrastructureError
+from plugfest.run import sandbox, testbed
+from plugfest.selftests.selftest import ensure_tests
+from test_commands import END, PLANNED, REQUIREMENT, result
 from test_repeat import BOTH, OTHER
 
+CERTIFY = importlib.import_module("plugfest.cli.certify")
+"""The module; the package's name is the command."""
 BOOT = {
     "event": "boot", "seconds": 1.0, "how": "a snapshot", "reason": "the first one", "speed": 0.1, "driver": "7.3.4",
     "module": {"file": "ixgbe.ko", "sha256": "cd" * 32, "srcversion": None, "version": None},
@@ -37,6 +45,12 @@ def key(plugfest) -> Path:
 
 
 def certify(plugfest, *more: str):
+    """Certify the suite's runs alone."""
+    alone = () if "--results" in more else ("--no-selftests",)
+    return both(plugfest, *alone, *more)
+
+
+def both(plugfest, *more: str):
     return plugfest("certify", "ixgbe", "--out", "bundle.tar", "--key", "key", *more)
 
 
@@ -145,6 +159,7 @@ def test_an_interrupted_run_makes_no_bundle(plugfest, runs, key) -> None:
         (["--fault", "rx.frame.dropped"], "a driver on a broken device certifies nothing; use plugfest run"),
         (["--dry-run", "--results", "results"], "--dry-run with --results: expected one of them"),
         (["--area", "lnik"], "did you mean link"),
+        (["--selftest", "ping.py", "--no-selftests"], "--selftest with --no-selftests: expected one of them"),
         *(
             (
                 [*option, "--results", "results"],
@@ -157,6 +172,8 @@ def test_an_interrupted_run_makes_no_bundle(plugfest, runs, key) -> None:
                 ["--kernel", "trixie"],
                 ["--module", "x.ko"],
                 ["--output", "o"],
+                ["--selftest", "ping.py"],
+                ["--no-selftests"],
             )
         ),
     ],
@@ -216,6 +233,150 @@ def test_what_is_no_bundle(plugfest, key) -> None:
         plugfest("verify", "none").line
         == "none: expected a bundle, found: No such file or directory; name the file of one"
     )
+
+
+PING = {
+    "test": "drivers/net/ping.py", "requirement": "drivers/net:ping.py", "area": "drivers/net", "level": "SHOULD", "fault": None,
+}  # fmt: skip
+CASE = {**PING, "test": "drivers/net/ping.py[test_v4]"}
+
+
+def pinged(verdict: str) -> list[dict]:
+    """The journal of a run of one of upstream's tests, without the event ``run``."""
+    planned = {
+        "event": "planned",
+        "requirements": [{**REQUIREMENT, "id": "drivers/net:ping.py", "level": "SHOULD", "area": "drivers/net"}],
+        "tests": [PING],
+    }
+    cases = {"event": "cases", "test": "drivers/net/ping.py", "tests": [CASE]}
+    return [planned, BOOT, {"event": "attempt", **PING}, cases, {**result(verdict), **CASE}, END]
+
+
+def test_upstreams_tests_are_certified_after_the_suite(plugfest, runs, key, upstream) -> None:
+    plans = runs(*[found("pass")] * 3, *[pinged("pass")] * 3)
+    done = both(plugfest, "--area", "smoke")
+    assert done.status == 0, done.err
+    folders = [str(plan.output.relative_to(Path("results/latest").resolve())) for plan in plans]
+    assert folders == [*(f"run-{number}" for number in (1, 2, 3)), *(f"selftests/run-{number}" for number in (1, 2, 3))]
+    assert [plan.root.digest for plan in plans] == ["r"] * 3 + ["s"] * 3
+    for three in (plans[:3], plans[3:]):
+        assert len({plan.seed for plan in three} - {None}) == 3
+    assert {plan.guests for plan in plans[3:]} == {1}
+    assert not Path("results/latest/latest").exists()
+    verified = plugfest("verify", "bundle.tar", "--trust", "key.pub")
+    assert verified.status == 0, verified.err
+    lines = verified.out.splitlines()
+    assert "1 requirements in 3 runs: 1 passed, 0 exceptions, 0 failed, 0 not claimed" in lines
+    assert "1 of upstream's tests in 3 runs: 1 passed, 0 exceptions, 0 failed, 0 skipped" in lines
+    assert not [line for line in lines if "only upstream" in line or "without upstream" in line]
+    report = json.loads(Path("results/latest/selftests/run-2/report.json").read_text())["run"]
+    assert (report["kind"], report["source"]) == ("selftests", "a source")
+    assert report["testbed"]["selftests"] == testbed.tree_sha256(upstream.tree)
+    Path("bundle.tar").unlink()
+    assert both(plugfest, "--results", "results/latest").status == 0
+
+
+def test_a_chosen_test_and_a_vendors_module(plugfest, runs, key, upstream, kernel_module) -> None:
+    module = Path("ixgbe.ko")
+    module.write_bytes(kernel_module(b"license=GPL\0"))
+    plans = runs(*[found("pass")] * 3, *[pinged("pass")] * 3)
+    done = both(plugfest, "--selftest", "ping", "--module", str(module))
+    assert done.status == 0, done.err
+    assert "only upstream's tests ping" in done.out.splitlines()
+    assert {plan.extra_modules for plan in plans} == {(module.resolve(),)}
+
+
+def test_a_failure_of_upstreams_tests_is_certified_as_one(plugfest, runs, key, upstream) -> None:
+    runs(*[found("pass")] * 3, *[pinged("fail")] * 3)
+    done = both(plugfest)
+    assert (done.status, ": FAILED" in done.out) == (1, True)
+    assert "1 of upstream's tests in 3 runs: 0 passed, 0 exceptions, 1 failed, 0 skipped" in done.out
+
+
+def test_upstreams_tests_do_not_run_if_the_suites_runs_disagree(plugfest, runs, key, upstream) -> None:
+    plans = runs(found("pass"), found("skip"), found("pass"))
+    done = both(plugfest)
+    assert (done.status, len(plans)) == (1, 3)
+    assert "no certificate: SMOKE-A-01 (test_it) was pass, skip, pass" in done.line
+
+
+def test_upstreams_tests_that_disagree_are_refused(plugfest, runs, key, upstream) -> None:
+    runs(*[found("pass")] * 3, pinged("pass"), pinged("skip"), pinged("pass"))
+    done = both(plugfest)
+    assert done.status == 1
+    assert "no certificate: drivers/net:ping.py (drivers/net/ping.py[test_v4]) was pass, skip, pass" in done.line
+    assert not Path("bundle.tar").exists()
+
+
+def test_an_interrupted_run_of_upstreams_tests_makes_no_bundle(plugfest, runs, key, upstream) -> None:
+    runs(*[found("pass")] * 3, pinged("pass"), (pinged("pass")[:1], sandbox.Outcome(143, signal.SIGTERM)))
+    done = both(plugfest)
+    assert done.status == 143
+    assert not Path("bundle.tar").exists()
+    assert "selftests: expected 3 runs, found 2" in both(plugfest, "--results", "results/latest").line
+
+
+def test_a_kernel_without_upstreams_tests_is_certified_without(plugfest, runs, key, upstream, monkeypatch) -> None:
+    """Bookworm's: no source is fetched to find that out."""
+    plans = runs(*[found("pass")] * 3)
+    monkeypatch.setattr(CERTIFY, "ensure_tests", ensure_tests)
+    older = dataclasses.replace(prepare.ensure_kernel(None, ""), spec="bookworm", release="6.1.0-50-amd64")
+    for module in (CERTIFY, prepare):
+        monkeypatch.setattr(module, "ensure_kernel", lambda settings, spec: older)
+    line = (
+        "without upstream's tests: expected tools/testing/selftests/drivers/net/hw in its source, "
+        "found none in that of Linux 6.1.0-50-amd64"
+    )
+    named = both(plugfest, "--kernel", "bookworm", "--selftest", "ping.py")
+    assert (named.status, plans) == (2, [])
+    assert "upstream has these tests since 6.9, choose another --kernel" in named.line
+    done = both(plugfest, "--kernel", "bookworm")
+    assert (done.status, len(plans)) == (0, 3)
+    assert line in done.out.splitlines()[0]
+    assert line in plugfest("verify", "bundle.tar").out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (
+            InfrastructureError("a mirror that does not respond"),
+            3,
+            "a mirror that does not respond; --no-selftests leaves",
+        ),
+        (None, 2, "pong.py: expected one of upstream's tests, found none of that name; did you mean ping.py"),
+    ],
+)
+def test_what_upstreams_tests_lack_is_found_before_the_runs(
+    plugfest, runs, key, upstream, monkeypatch, error, status: int, message: str
+) -> None:
+    plans = runs()
+
+    def fail(*_: object) -> None:
+        raise error
+
+    if error is not None:
+        monkeypatch.setattr(CERTIFY, "ensure_image", fail)
+    done = both(plugfest, "--selftest", "ping.py" if error else "pong.py")
+    assert (done.status, plans) == (status, [])
+    assert message in done.line
+
+
+def test_runs_of_upstreams_tests_that_there_are_go_with_those_of_the_suite(plugfest, runs, key, upstream) -> None:
+    runs(*[found("pass")] * 3, *[pinged("pass")] * 3)
+    for command, folder in (("run", "out"), ("selftests", "out/selftests")):
+        done = plugfest(command, "ixgbe", "--repeat", "3", "--shuffle", "--output", folder)
+        assert done.status == 0, done.err
+    assert certify(plugfest, "--results", "out").status == 0
+    assert "1 of upstream's tests in 3 runs: 1 passed" in plugfest("verify", "bundle.tar").out
+
+
+def test_an_output_folder_with_runs_of_upstreams_tests(plugfest, runs, key, upstream) -> None:
+    plans = runs(*[pinged("pass")] * 3)
+    plugfest("selftests", "ixgbe", "--repeat", "3", "--output", "out/selftests")
+    done = both(plugfest, "--output", "out")
+    assert (done.status, len(plans)) == (2, 3)
+    assert "found the journal of another run; choose another" in done.line
 
 
 def test_findings_of_a_run(plugfest, inside) -> None:
