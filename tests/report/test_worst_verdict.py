@@ -7,7 +7,7 @@ import itertools
 from types import SimpleNamespace
 
 import pytest
-from plugfest.certify.certificate import Certificate
+from plugfest.certify.group import Group, Kind
 from plugfest.report.html import Row
 from plugfest.report.repetition import Run
 from plugfest.requirements.verdict import WORST_FIRST, Verdict, worst
@@ -30,7 +30,7 @@ def of_site(*verdicts: Verdict) -> Verdict:
 def of_certificate(*verdicts: Verdict) -> Verdict:
     results = [{"requirement": "LINK-A-01", "verdict": str(each)} for each in verdicts]
     runs = (Run("run-1", {"requirements": [{"id": "LINK-A-01"}], "results": results}),)
-    return Certificate(runs).verdicts["LINK-A-01"]
+    return Group(Kind.SUITE, runs).verdicts["LINK-A-01"]
 
 
 def test_every_verdict_has_its_place() -> None:

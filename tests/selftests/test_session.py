@@ -23,7 +23,7 @@ from plugfest.requirements.verdict import Judgement, Verdict
 from plugfest.run.journal import Journal, read
 from plugfest.run.plan import RunPlan
 from plugfest.selftests import execution, remote_host, session
-from plugfest.selftests.selection import Selected, select
+from plugfest.selftests.selection import Selected, in_order, select
 from plugfest.selftests.selftest import SELFTESTS, Selftest, Selftests
 from plugfest.selftests.session import KNOWN_ISSUES, Session
 
@@ -89,7 +89,14 @@ class Made:
         self.guests.append(FakeMachine(self.folder))
         return self.guests[-1]
 
-    def run(self, names: Sequence[str] = (), issues: Sequence[KnownIssue] = (), *, confirm: bool = True) -> Any:
+    def run(
+        self,
+        names: Sequence[str] = (),
+        issues: Sequence[KnownIssue] = (),
+        *,
+        confirm: bool = True,
+        seed: int | None = None,
+    ) -> Any:
         nowhere = Path("nowhere")
         packages = self.folder / "packages.json"
         packages.write_text("{}")
@@ -120,7 +127,7 @@ class Made:
                 disruptive=True,
                 boot=self.boot,
             )
-            session.run(select(self.tests, names))
+            session.run(in_order(select(self.tests, names), seed))
         write_reports(self.output)
         return document.load(self.output)
 
@@ -132,6 +139,19 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
 
 def verdicts(report: Any) -> dict[str, tuple[str, str]]:
     return {each["test"]: (each["verdict"], each["reason"]) for each in report["results"]}
+
+
+def test_shuffled_tests_run_in_another_order_and_are_listed_in_upstreams(made: Made) -> None:
+    names = [f"{letter}.py" for letter in "abcde"]
+    for name in names:
+        made.test(name, "")
+    report = made.run(seed=3)
+    assert [each["test"] for each in report["requirements"]] == names
+    ran = list(dict.fromkeys(each["requirement"].partition(":")[2] for each in report["results"]))
+    assert sorted(ran) == names
+    assert ran != names
+    starts = [each["start"] for each in report["results"]]
+    assert starts == sorted(starts)
 
 
 def test_each_case_has_a_verdict(made: Made) -> None:

@@ -21,11 +21,10 @@ from plugfest.report import console as summary
 from plugfest.report.write import write_reports
 from plugfest.requirements import known_issues
 from plugfest.run import journal, sandbox, testbed
-from plugfest.run.order import place
 from plugfest.run.plan import RunPlan
 from plugfest.run.subject import subject_of
 from plugfest.selftests.remote_host import RemoteHost
-from plugfest.selftests.selection import Selected, select
+from plugfest.selftests.selection import Selected, in_order, select
 from plugfest.selftests.selftest import Selftests
 from plugfest.selftests.session import KNOWN_ISSUES, Session
 
@@ -124,8 +123,3 @@ class Upstream:
             print(f"plugfest: {error}", file=sys.stderr)  # noqa: T201 - the run's own process has no other way
             return error.exit_status
         return 0
-
-
-def in_order(selected: Sequence[Selected], seed: int | None) -> list[Selected]:
-    """Return the tests in the order of a seed; None for upstream's."""
-    return list(selected) if seed is None else sorted(selected, key=lambda each: place(seed, str(each.test)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which of upstream's tests a run has: all, or those that the user names."""
+"""Which of upstream's tests a run has, all or those that the user names, and in which order."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from plugfest.choice import advice
 from plugfest.errors import UsageError
+from plugfest.run.order import place
 from plugfest.selftests.selftest import COLLECTIONS, Selftest
 
 CASE = "::"
@@ -64,6 +65,11 @@ def select(tests: Sequence[Selftest], wanted: Sequence[str]) -> list[Selected]:
             else:
                 whole.add(test)
     return [Selected(test, () if test in whole else tuple(cases[test])) for test in tests if test in cases]
+
+
+def in_order(selected: Sequence[Selected], seed: int | None) -> list[Selected]:
+    """Return tests in the order of a seed; None for the order that they have."""
+    return list(selected) if seed is None else sorted(selected, key=lambda each: place(seed, str(each.test)))
 
 
 def _is(test: Selftest, name: str) -> bool:
