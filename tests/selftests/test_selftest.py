@@ -3,19 +3,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import re
 import tarfile
 from pathlib import Path
 
 import pytest
-from plugfest.errors import InfrastructureError, UsageError
+from plugfest.errors import InfrastructureError, PlugfestError
 from plugfest.provision.artifact import Kernel
 from plugfest.provision.cache import Cache
+from plugfest.provision.debian import MissingPackageError, Packages
 from plugfest.provision.settings import ProvisionSettings
 from plugfest.provision.source import unpack_parts
 from plugfest.selftests import selftest
 from plugfest.selftests.execution import limit_of
-from plugfest.selftests.selftest import PARTS, SELFTESTS, Selftest, Selftests, ensure_tests, listed, unbuilt
+from plugfest.selftests.selftest import (
+    PARTS,
+    SELFTESTS,
+    MissingTestsError,
+    Selftest,
+    Selftests,
+    ensure_tests,
+    listed,
+    unbuilt,
+)
 from plugfest.selftests.session import sentence
 
 MAKEFILE = """\
@@ -125,8 +137,42 @@ def test_an_image_that_is_not_of_debian_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_tree_without_tests_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"found no Documentation/netlink there; name a channel or a complete tree"):
+    with pytest.raises(
+        MissingTestsError, match=r"found no Documentation/netlink there; name a channel or a complete tree"
+    ):
         ensure_tests(ProvisionSettings(cache=tmp_path), kernel(str(tmp_path), tmp_path))
+
+
+def test_nothing_is_fetched_for_a_kernel_older_than_the_tests(tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    image.write_bytes(b"Linux version 6.1.0-50-amd64 (x) #1 SMP Debian 6.1.180-1 (2026-09-21)")
+    older = dataclasses.replace(kernel("bookworm", image), release="6.1.0-50-amd64")
+    with pytest.raises(MissingTestsError, match=r"found none in that of Linux 6\.1\.0-50-amd64; upstream has these"):
+        ensure_tests(ProvisionSettings(cache=tmp_path / "cache"), older)
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (MissingPackageError("package linux-source-7.3 7.3.4-1 is not in trixie of x"), MissingTestsError),
+        (InfrastructureError("expected x to respond"), InfrastructureError),
+    ],
+)
+def test_a_source_that_the_mirror_has_no_longer_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: InfrastructureError, raised: type[PlugfestError]
+) -> None:
+    image = tmp_path / "image"
+    image.write_bytes(b"Linux version 7.3.4+deb13-amd64 (x) #1 SMP Debian 7.3.4-1 (2026-09-21)")
+
+    def fetch(packages: Packages, *_: object) -> None:
+        assert packages.names == ("linux-source-7.3=7.3.4-1",)
+        raise error
+
+    monkeypatch.setattr(selftest, "ensure_tools", lambda settings: tmp_path)
+    monkeypatch.setattr(selftest, "unpack", fetch)
+    with pytest.raises(raised, match=re.escape(str(error))):
+        ensure_tests(ProvisionSettings(cache=tmp_path / "cache"), kernel("trixie-backports", image))
 
 
 @pytest.fixture
