@@ -22,6 +22,7 @@ VERDICTS = {"XDP-XSK-12": "xfail", "LINK-UP-01": "pass", "LINK-UP-02": "pass", "
 _PLAIN = str.maketrans("/:[]", "----")
 KNOWN = {"reason": "ixgbe: zero-copy AF_XDP drops frames", "link": "https://example.org/1"}
 CONFIG = b"CONFIG_IXGBE=m\n"
+SOURCE = "Debian's linux-source-7.3 7.3.4-1"
 CASES = {
     "drivers/net/ping.py[v4]": "pass",
     "drivers/net/ping.py[v6]": "skip",
@@ -60,7 +61,7 @@ def selftests_events(number: int, verdicts: Mapping[str, str], change: Mapping[s
     }
     own = {
         "run.kind": "selftests",
-        "run.source": "Debian's linux-source-7.3 7.3.4-1",
+        "run.source": SOURCE,
         "run.testbed.selftests": "ef" * 32,
         "run.testbed.root": {"digest": "s", "packages": {"bash": "5.2.37-2+b10", "iperf3": "3.18-2"}},
         "run.options.disruptive": True,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_runs import CONFIG, HASH, KEY, Repeated
+from made_runs import CONFIG, HASH, KEY, SOURCE, Repeated
 from plugfest.certify import bundle
 from plugfest.certify.archive import BundleArchive, BundleError
 from plugfest.certify.certificate import Certificate
@@ -270,7 +270,7 @@ def test_the_manifest_names_upstreams_tests_and_both_guests(repeated: Repeated) 
     assert found["guest"]["packages"] == {"bash": "5.2.37-2+b10"}
     runs = found["selftests"].pop("runs")
     assert found["selftests"] == {
-        "source": "Debian's linux-source-7.3 7.3.4-1",
+        "source": SOURCE,
         "sha256": "ef" * 32,
         "tests": 3,
         "cases": 4,
@@ -381,10 +381,15 @@ def test_runs_of_one_kind_in_place_of_the_others_are_refused(repeated: Repeated)
     )
 
 
-def test_a_run_of_upstreams_tests_without_their_hash_is_refused(repeated: Repeated) -> None:
+@pytest.mark.parametrize(
+    "field",
+    [f', "selftests": "{"ef" * 32}"', ', "disruptive": true', ', "time_limit": 600.0', f', "source": "{SOURCE}"'],
+)
+def test_runs_that_do_not_say_what_upstreams_tests_hang_on_are_refused(repeated: Repeated, field: str) -> None:
     folder = repeated(*ALL, selftests=ALL)
-    journal = folder / "selftests/run-2/journal.jsonl"
-    text = journal.read_text()
-    assert '"selftests": "efef' in text
-    journal.write_text(text.replace(f', "selftests": "{"ef" * 32}"', ""))
-    assert refusal(folder) == "selftests/run-2 was made by a plugfest that did not record the testbed"
+    for number in (1, 2, 3):
+        journal = folder / f"selftests/run-{number}/journal.jsonl"
+        text = journal.read_text()
+        assert text.count(field) == 1
+        journal.write_text(text.replace(field, ""))
+    assert "selftests/run-2 was made by a plugfest that did not record the testbed" in refusal(folder)
