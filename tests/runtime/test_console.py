@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from plugfest.deadline import Deadline
+from plugfest.machine import qemu
 from plugfest.machine.console import Console, find_problems
 
 OOPS = """\
@@ -227,3 +229,23 @@ def test_close_does_not_wait_for_a_guest_that_lives(tmp_path: Path) -> None:
     port = Port(tmp_path)
     port.console.close()
     port.ours.close()
+
+
+def test_close_reads_what_a_pipe_still_holds(tmp_path: Path) -> None:
+    reader, writer = qemu._console_pipe()
+    lines = [f"line {number:05}" for number in range(90_000)]
+    data = "".join(f"{line}\n" for line in lines).encode()
+    assert len(data) > 900_000
+    os.set_blocking(writer.fileno(), False)
+    assert writer.write(data) == len(data), "it has room for as much while nobody reads"
+    writer.close()
+    console = Console(reader, tmp_path / "console.log")
+    console.close()
+    assert (tmp_path / "console.log").read_bytes() == data
+    assert console.lines_since(0) == lines
+
+
+def test_what_was_written_before_the_close_is_read_though_the_writer_lives(port: Port) -> None:
+    port.ours.sendall(b"last words\r\n")
+    port.console.close()
+    assert port.console.tail() == "last words"

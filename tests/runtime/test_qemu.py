@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -150,3 +151,21 @@ def test_program_that_is_not_there(kernel: Kernel, root: GuestRoot, tmp_path: Pa
     command = QemuCommand(Toolchain(("/nowhere/qemu",), "11", "d"), kernel, root, "tcg", "")
     with pytest.raises(InfrastructureError, match="expected QEMU at /nowhere/qemu, found: No such file"):
         Qemu(command, log=tmp_path / "console.log")
+
+
+def test_a_console_that_cannot_be_kept_ends_qemu(
+    fake_toolchain: Callable[[str], Toolchain],
+    kernel: Kernel,
+    root: GuestRoot,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda *args, **more: started.append(popen(*args, **more)) or started[-1])
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        InfrastructureError, match=r"console\.log: expected to write the guest's console there, found: "
+    ):
+        Qemu(QemuCommand(fake_toolchain("silent"), kernel, root, "tcg", ""), log=tmp_path / "file" / "console.log")
+    assert started[0].poll() is not None

@@ -79,7 +79,8 @@ class Keeper:
 
         def hold() -> NoReturn:
             # Before the interface comes: it sends nothing unasked there, as in a guest.
-            sysctl.silence()
+            with suppress(OSError):  # a machine that refuses one sends a little more
+                sysctl.silence()
             run(["ip", "link", "set", "lo", "up"], check=False, capture_output=True)
             kernel_log.serve(log)
 

@@ -47,7 +47,14 @@ def log_everything() -> None:
 
 
 def _write(settings: dict[str, str]) -> None:
+    """Write all of them; raises the error of the first that the kernel refused."""
+    refused = []
     for path, value in settings.items():
         target = Path("/proc/sys", path)
         if target.exists():  # else a kernel without it
-            target.write_text(value)
+            try:
+                target.write_text(value)
+            except OSError as error:
+                refused.append(error)
+    if refused:
+        raise refused[0]

@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -120,7 +121,7 @@ class Console:
         self._lines: list[str] = []
         self._changed = threading.Condition()
         self._ended = False
-        self._closing: Deadline | None = None
+        self._closing = threading.Event()
         log.parent.mkdir(parents=True, exist_ok=True)
         self._file = log.open("ab", buffering=0)
         self._spawn = fdspawn(port.fileno(), timeout=_LOOK, use_poll=True)
@@ -133,12 +134,12 @@ class Console:
         patterns = self._spawn.compile_pattern_list([rb"\n", pexpect.EOF, pexpect.TIMEOUT])
         ended = False
         while not ended:
+            closing = self._closing.is_set()  # before the look: what was written until then is read
             try:
                 found = self._spawn.expect_list(patterns)
             except OSError:  # a connection was reset
                 found = end
-            closing = self._closing is not None and (found == nothing or self._closing.passed)
-            ended = found == end or closing
+            ended = found == end or (found == nothing and closing)
             if found == nothing and not ended:
                 continue
             text = self._spawn.before if isinstance(self._spawn.before, bytes) else b""
@@ -216,10 +217,15 @@ class Console:
         self._thread.join(timeout)
 
     def close(self) -> None:
-        """Stop reading and close the log. Idempotent."""
+        """Read what has been written, then stop and close the log. Idempotent. Who writes to a pipe must have ended."""
         if self._file.closed:
             return
-        self._closing = Deadline.after(2 * _LOOK)  # for what has been written already
+        self._closing.set()
+        if isinstance(self._port, socket.socket):
+            # Who writes there may live, and go on.
+            self.join(2 * _LOOK)
+            with suppress(OSError):
+                self._port.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._port.close()
         self._file.close()

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -256,42 +256,46 @@ class Qemu:
             InfrastructureError: it did not start; the message has its output.
         """
         self.command = command
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - open for as long as QEMU may write to it
-        pairs = {name: socket.socketpair() for name in CHANNELS}
-        console, output = _console_pipe()
-        theirs: dict[str, FileIO | socket.socket] = {CONSOLE: output, **{name: pair[1] for name, pair in pairs.items()}}
-        argv = command.argv(channels={name: end.fileno() for name, end in theirs.items()}, incoming=incoming)
-        try:
-            self._process = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=self._output,
-                stderr=self._output,
-                pass_fds=[end.fileno() for end in theirs.values()],
-                cwd=cwd,
-                start_new_session=True,  # the runner, not QEMU, handles ^C in the terminal
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, which needs no lock
-            )
-        except OSError as error:
-            console.close()
-            for ours, _ in pairs.values():
-                ours.close()
-            raise InfrastructureError(
-                f"expected QEMU at {argv[0]}, found: {error.strerror}; run plugfest cache verify"
-            ) from error
-        finally:
-            for end in theirs.values():
-                end.close()
-        self.guard = pairs["serial1"][0]
-        self.console = Console(console, log)
-        try:
-            self.qmp = Qmp(pairs["monitor"][0], dead=self.exit_reason)
-        except BaseException:
-            self._kill()
-            self.console.close()
-            self.guard.close()
-            self._output.close()
-            raise
+        with ExitStack() as failed, ExitStack() as theirs:
+            self._output = failed.enter_context(tempfile.TemporaryFile())  # open for as long as QEMU may write to it
+            console, output = _console_pipe()
+            failed.callback(console.close)
+            ends = {CONSOLE: theirs.enter_context(output).fileno()}
+            ours = {}
+            for name in CHANNELS:
+                ours[name], end = socket.socketpair()
+                failed.callback(ours[name].close)
+                ends[name] = theirs.enter_context(end).fileno()
+            argv = command.argv(channels=ends, incoming=incoming)
+            try:
+                self._process = subprocess.Popen(
+                    argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=self._output,
+                    stderr=self._output,
+                    pass_fds=list(ends.values()),
+                    cwd=cwd,
+                    start_new_session=True,  # the runner, not QEMU, handles ^C in the terminal
+                    preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, which needs no lock
+                )
+            except (OSError, subprocess.SubprocessError) as error:
+                reason = getattr(error, "strerror", None) or error
+                raise InfrastructureError(
+                    f"expected QEMU at {argv[0]}, found: {reason}; run plugfest cache verify"
+                ) from error
+            failed.callback(self._kill)
+            theirs.close()
+            self.guard = ours["serial1"]
+            try:
+                self.console = Console(console, log)
+            except OSError as error:
+                raise InfrastructureError(
+                    f"{log}: expected to write the guest's console there, found: {error.strerror}"
+                ) from error
+            failed.callback(self.console.close)
+            failed.callback(self._kill)  # before the console is closed, which reads until its end
+            self.qmp = Qmp(ours["monitor"], dead=self.exit_reason)
+            failed.pop_all()
 
     @property
     def pid(self) -> int:
