@@ -230,6 +230,17 @@ def test_a_case_that_hangs_costs_one_case(made: Made) -> None:
     assert found["drivers/net/hw/b.py[one]"][0] == found["drivers/net/hw/b.py[three]"][0] == "pass"
 
 
+def test_cases_that_take_the_time_limit_together_run_in_more_guests(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "MOST_GUESTS", 1)
+    made.test("b.py", "one() { sleep 1.2; }\ntwo() { sleep 1.2; }\nthree() { sleep 1.2; }", "drivers/net/hw")
+    (made.folder / "tree" / SELFTESTS / "drivers/net/hw/settings").write_text("timeout=2\n")
+    report = made.run()
+    assert [each["verdict"] for each in report["results"]] == ["pass", "pass", "pass"]
+    assert len(made.guests) == 3
+
+
 def test_a_case_that_is_stopped_says_so_itself(made: Made) -> None:
     made.test("b.py", "two() { sleep 3 & wait $! || true; }", "drivers/net/hw")
     file = made.folder / "tree" / SELFTESTS / "drivers/net/hw/b.py"

@@ -43,7 +43,10 @@ KNOWN_ISSUES = Path(__file__).with_name("known-issues.toml")
 """What is known to fail of upstream's tests, in the form of the suite's list: a requirement is ``COLLECTION:TEST``, a parameter a case."""
 
 MOST_GUESTS = 12
-"""Guests that one attempt at a test may use up."""
+"""Guests that one attempt at a test may use up; one whose time limit passed because the test has many cases does not count."""
+
+_LONG = 0.5
+"""Part of its test's time limit that a case has when it is a timeout; with less, the cases before it took the time, and it runs again."""
 
 _LINES = 60
 """Lines of a case's diagnostics that the reports have."""
@@ -196,7 +199,8 @@ class Session:
         limit = limit_of(test, self._tests.tree, self._own_limit)
         cases: list[str] | None = None
         missed = f"{MOST_GUESTS} guests ended or ran out of time before it"
-        for guest in range(MOST_GUESTS):
+        guest = used = 0
+        while used < MOST_GUESTS:
             what = str(test) if number == 1 else f"{test} is to be confirmed"
             machine = self._fresh(f"{what}, whose other cases did not end" if guest else what)
             if machine.load_error is not None:
@@ -227,6 +231,15 @@ class Session:
             if done.before:
                 _add(new, {"": self._case(test, "", Case("", None, 0.0, done.before), start)})
             self._keep(test, done, new, number, guest)
+            guest += 1
+            late = _interrupted(done, left, new)
+            if late is None:
+                used += 1
+            else:
+                del new[late]
+                self._live.note(
+                    f"{test}: {len(new)} cases took its time limit of {done.limit:.0f} s; {late} runs in a fresh guest"
+                )
             _add(found, new)
             if all(name in found for name in left):
                 break
@@ -551,6 +564,21 @@ def _unproven(done: Execution, missing: Sequence[str]) -> Judgement | None:
             Verdict.ERROR, f"it ended well, but printed {done.printed} of the {done.planned} results it announced"
         )
     return None
+
+
+def _interrupted(done: Execution, left: Sequence[str], new: Mapping[str, _Found]) -> str | None:
+    """Return the case that had little of its test's time limit when that passed: it shows nothing; None if there is none.
+
+    Args:
+        done: the execution of the test.
+        left: cases that should have run, by name.
+        new: what came of it.
+    """
+    ran = [name for name in new if name in left]
+    if not done.timed_out or done.gone is not None or len(ran) < 2:
+        return None
+    last = new[ran[-1]]
+    return ran[-1] if last.verdict is Verdict.TIMEOUT and last.seconds < _LONG * done.limit else None
 
 
 def _misses(helper: str, line: str) -> bool:
