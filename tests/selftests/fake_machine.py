@@ -83,7 +83,7 @@ class FakeShell:
 
     def channel(self, command: str) -> socket.socket:
         ours, theirs = socket.socketpair()
-        subprocess.Popen(["bash", "-c", command], stdout=theirs, stdin=subprocess.DEVNULL, start_new_session=True)
+        subprocess.Popen(["bash", "-c", command], stdout=theirs, stdin=theirs, start_new_session=True)
         theirs.close()
         return ours
 

@@ -241,6 +241,11 @@ def test_cases_that_take_the_time_limit_together_run_in_more_guests(
     assert len(made.guests) == 3
 
 
+def test_a_tests_standard_input_is_empty(made: Made) -> None:
+    made.test("a.py", "two() { read -r -t 5 line; [ $? = 1 ]; }")
+    assert [verdict for verdict, _ in verdicts(made.run(confirm=False)).values()] == ["pass", "pass", "pass"]
+
+
 def test_a_case_that_is_stopped_says_so_itself(made: Made) -> None:
     made.test("b.py", "two() { sleep 3 & wait $! || true; }", "drivers/net/hw")
     file = made.folder / "tree" / SELFTESTS / "drivers/net/hw/b.py"
@@ -483,6 +488,7 @@ def test_a_case_that_does_not_exist_is_a_usage_error(made: Made) -> None:
     [
         ("1..0", "error", "it ended well, but ran no case (1..0)"),
         ("1..0 # SKIP no such NIC", "skip", "no such NIC"),
+        ("1..0\n# eth0 does not support histograms", "skip", "eth0 does not support histograms"),
         ("1..2\nok 1 b", "error", "it ended well, but printed 1 of the 2 results it announced"),
         ("1..1\nBail out! no memory", "fail", "Bail out! no memory"),
         ("1..1\nok 1 b\nBail out! no memory", "fail", "Bail out! no memory"),

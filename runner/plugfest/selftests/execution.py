@@ -46,11 +46,13 @@ _RUN = r"""cd {folder} || exit 1
 export BASE_DIR={base} kselftest_override_timeout={limit} {variables}
 . $BASE_DIR/kselftest/runner.sh
 RUN_IN_NETNS=
-run_many {test} 2>&1 | LC_ALL=C sed -u -n -E -e p -e 's/^(# )?(  )*((not )?ok [0-9]+)( .*)?$/{mark} \3/;t mark;b' \
+run_many {test} </dev/null 2>&1 | LC_ALL=C sed -u -n -E -e p -e 's/^(# )?(  )*((not )?ok [0-9]+)( .*)?$/{mark} \3/;t mark;b' \
 -e ':mark;w {log}'
 """
 """What ``make run_tests`` of upstream's lib.mk runs. With each result a line that names it goes into the kernel's log, so that the console
-shows between which two results the kernel complained: the console and the output arrive by ways of their own."""
+shows between which two results the kernel complained: the console and the output arrive by ways of their own. Standard input is empty, as
+in a CI: with one that stays open, ssh's shared connection does not close the channel of a silent command whose client is terminated, and
+GenerateTraffic.stop() waits for that in vain."""
 
 _CANNOT = 77
 """Exit status of a command that finds no ``-l`` in the tests' library."""

@@ -56,7 +56,10 @@ _WITHOUT = (
 )
 _IN_GUEST = (
     *("Documentation/netlink/specs", "tools/net/ynl"),
-    *(f"{SELFTESTS}/{name}" for name in ("drivers/net", "kselftest", LIBRARY, "net/lib.sh", "net/forwarding")),
+    *(
+        f"{SELFTESTS}/{name}"
+        for name in ("drivers/net", "kselftest", LIBRARY, "net/lib.sh", "net/net_helper.sh", "net/forwarding")
+    ),
 )
 
 TOOLS = Packages(
@@ -175,7 +178,7 @@ def ensure_tests(settings: ProvisionSettings, kernel: Kernel) -> Selftests:
         InfrastructureError: the source or the compiler cannot be fetched, or nothing can be built.
     """
     source = _DebianSource(kernel) if kernel.spec in CHANNELS else _TreeSource(kernel)
-    key = digest(str(FORMAT), source.recipe(), TOOLS.recipe(), *PARTS, *_WITHOUT)
+    key = digest(str(FORMAT), source.recipe(), TOOLS.recipe(), *PARTS, *_WITHOUT, *_IN_GUEST)
 
     def build(target: Path) -> None:
         tools = ensure_tools(settings)

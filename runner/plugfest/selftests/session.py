@@ -51,6 +51,9 @@ _LONG = 0.5
 _LINES = 60
 """Lines of a case's diagnostics that the reports have."""
 
+_UNSUPPORTED = re.compile(r"\b(?:does not support|not supported)\b")
+"""What a test that has no case for the device prints instead of a reason in its plan (ethtool_rmon.sh)."""
+
 _SYSTEM = """for each in 0/stdin 1/stdout 2/stderr; do ln -sfn /proc/self/fd/${each%/*} /dev/${each#*/}; done
 modprobe -q configfs; mount -t configfs configfs /sys/kernel/config
 echo on >/proc/sys/kernel/printk_devkmsg"""
@@ -553,8 +556,10 @@ def _unproven(done: Execution, missing: Sequence[str]) -> Judgement | None:
         missing: cases that should have run, but of which it printed nothing.
     """
     if done.planned == 0 and not done.cases:
-        if done.unplanned:
-            return Judgement(Verdict.SKIP, done.unplanned)
+        lines = done.whole.diagnostics if done.whole else ()
+        reason = done.unplanned or next((line.strip("# ") for line in lines if _UNSUPPORTED.search(line)), "")
+        if reason:
+            return Judgement(Verdict.SKIP, reason)
         return Judgement(Verdict.ERROR, "it ended well, but ran no case (1..0)")
     if missing and not done.stopping:
         found = f"{len(missing)} of its cases: {', '.join(missing[:3])}"
