@@ -44,7 +44,7 @@ _FORM = Form(
 )
 _TITLE = re.compile(r"[a-z][a-z0-9_]*: \S.*[^.]")
 _RULE = re.compile(r"[a-z]+(\.[a-z-]+)+")
-_WHERE = re.compile(r"[\w./-]+\.[ch](:\w+)?")
+_WHERE = re.compile(r"[\w./-]+\.(?:[ch]|py|sh)(:\w+)?")
 _PROBES = (
     "",
     "x",
