@@ -179,3 +179,14 @@ def test_a_skip_says_what_the_test_said_of_it() -> None:
 
 def test_a_failure_that_says_no_more_than_its_directive_has_that_reason() -> None:
     assert judge(Result("a", ResultKind.NOT_OK, "SKIP no such NIC")) == Judgement(Verdict.FAIL, "SKIP no such NIC")
+
+
+def test_an_exception_of_the_plainest_kind_is_the_reason() -> None:
+    said = [
+        "Exception| Traceback (most recent call last):",
+        "Exception| Exception: Waiting for port listen",
+        "Exception|",
+    ]
+    assert judge(Result("a", ResultKind.NOT_OK, "", said)) == Judgement(
+        Verdict.FAIL, "Exception: Waiting for port listen"
+    )

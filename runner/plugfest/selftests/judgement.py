@@ -32,7 +32,7 @@ _NO_PROGRAM = re.compile(
 )
 """By the program that looked for it; one with a path is a helper of the test's, not a program of the guest's root."""
 _EXCEPTION = re.compile(r"^(?:Exception\| ?|Defer Exception\| ?)(?P<text>.*)")
-_RAISED = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Failure|Ex|Expired|Exit|Terminate|Interrupt)\b.*")
+_RAISED = re.compile(r"^(?:[A-Za-z_][\w.]*)?(?:Error|Exception|Failure|Ex|Expired|Exit|Terminate|Interrupt)\b(?!\|).*")
 _SAID = re.compile(r"^\s*(?:CMD(?:\[remote\])?|EXIT|STDOUT|STDERR): *\S.*")
 
 
