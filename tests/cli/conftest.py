@@ -16,7 +16,7 @@ from plugfest.machine.acceleration import Acceleration
 from plugfest.plugin import suite
 from plugfest.provision.artifact import GuestRoot, Kernel, Toolchain
 from plugfest.run import journal, sandbox
-from plugfest.selftests.selftest import SELFTESTS, Selftest, Selftests
+from plugfest.selftests.selftest import CASES, SELFTESTS, Selftest, Selftests
 
 # The package's names are the commands themselves.
 certify, selftests, upstream_run = (
@@ -143,7 +143,10 @@ def upstream(inside, monkeypatch, tmp_path) -> Selftests:
     for test in tests:
         file = tree / SELFTESTS / test.collection / test.name
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f'"""Tests {test.name}."""\n')
+        file.write_text(f'"""Tests {test.name}."""\n\n\ndef test_v4(cfg):\n    pass\n')
+    library = tree / SELFTESTS / CASES
+    library.parent.mkdir(parents=True)
+    library.write_text("cli_args.list_tests\n")
     log = tmp_path / "build.log"
     log.write_text("")
     made = Selftests(tree, "a source", tests, {}, log, "d")

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from plugfest.cli import prepare
 from plugfest.errors import InfrastructureError
 from plugfest.run import sandbox, testbed
-from plugfest.selftests.selftest import ensure_tests
+from plugfest.selftests.selftest import CASES, SELFTESTS, ensure_tests
 from test_commands import END, PLANNED, REQUIREMENT, result
 from test_repeat import BOTH, OTHER
 
@@ -360,6 +360,22 @@ def test_what_upstreams_tests_lack_is_found_before_the_runs(
     done = both(plugfest, "--selftest", "ping.py" if error else "pong.py")
     assert (done.status, plans) == (status, [])
     assert message in done.line
+
+
+def test_a_case_that_no_test_has_is_found_before_the_runs(plugfest, runs, key, upstream) -> None:
+    plans = runs()
+    for name, message in (
+        ("ping.py::test_v9", "expected one of the test's cases, found none of that name; did you mean test_v4?"),
+        ("ping.py::other", "expected one of the test's cases, found none of that name; name the test alone"),
+    ):
+        done = both(plugfest, "--selftest", name)
+        assert (done.status, done.line) == (2, f"drivers/net:{name}: {message}")
+    (upstream.tree / SELFTESTS / CASES).write_text("def ksft_run(cases):")
+    done = both(plugfest, "--selftest", "ping.py::test_v4")
+    assert (done.status, plans) == (2, [])
+    assert done.line == (
+        "drivers/net:ping.py::test_v4: expected a test that runs single cases, found that those of this kernel run all; name the test alone"
+    )
 
 
 def test_runs_of_upstreams_tests_that_there_are_go_with_those_of_the_suite(plugfest, runs, key, upstream) -> None:

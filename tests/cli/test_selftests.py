@@ -78,6 +78,7 @@ def test_variables_for_pytest_do_not_concern_them(plugfest, runs, upstream, monk
         (["--shuffle", "many"], "--shuffle many: expected a seed, a whole number"),
         (["--repeat", "0"], "0 is not in the range x>=1"),
         (["--", "pong.py"], "pong.py: expected one of upstream's tests, found none of that name; did you mean ping.py"),
+        (["--", "ping::test_v9"], "drivers/net:ping.py::test_v9: expected one of the test's cases, found none"),
     ],
 )
 def test_bad_input(plugfest, inside, upstream, options: list[str], message: str) -> None:

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from plugfest.errors import UsageError
-from plugfest.selftests.selection import Selected, select
-from plugfest.selftests.selftest import Selftest
+from plugfest.selftests.selection import Selected, check_cases, select
+from plugfest.selftests.selftest import CASES, SELFTESTS, Selftest, Selftests
 
 PING, STATS, RSS = (
     Selftest("drivers/net", "ping.py"),
@@ -49,3 +51,82 @@ def test_a_shell_script_runs_no_single_case() -> None:
 def test_an_unknown_name_gets_advice() -> None:
     with pytest.raises(UsageError, match=r"pong.py: expected one of upstream's tests, .* did you mean ping.py"):
         select(ALL, ["pong.py"])
+
+
+PLAIN = """
+from lib.py import NetDrvEnv
+from theirs import (check_rx,
+                    check_tx)
+
+def test_v4(cfg):
+    def inner():
+        pass
+
+test_made = maker("made")
+"""
+VARIANTS = """
+@ksft_variants([KsftNamedVariant("ipv4", 4)])
+def test(cfg, version):
+    pass
+"""
+RENAMED = """
+def builder(name):
+    def f(cfg):
+        pass
+    f.__name__ = name
+"""
+MAIN = """
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.fixture
+def with_source(tmp_path: Path):
+    """Makes tests of this source, of a kernel whose library lists cases."""
+
+    def make(text: str, library: str = "parser.list_tests") -> Selftests:
+        for name, content in ((CASES, library), (f"{PING.collection}/{PING.name}", text)):
+            file = tmp_path / SELFTESTS / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content)
+        return Selftests(tmp_path, "", (PING,), {}, tmp_path, "")
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("text", "case"),
+    [
+        *((PLAIN, case) for case in ("test_v4", "test_*", "test_v?", "*v[46]", "check_tx", "test_made", "*", "inner")),
+        *((VARIANTS, case) for case in ("test.ipv4", "test.*", "test*", "test?ipv4", "te*ipv4", "*ipv4", "test", "t[e]*4")),
+        (VARIANTS, "test.of_a_list_that_is_made"),
+        *((text, "any.thing") for text in (RENAMED, "KsftCaseFunction('a', f, ())", "from theirs import *", "def f(:")),
+    ],
+)  # fmt: skip
+def test_what_may_be_a_case(with_source, text: str, case: str) -> None:
+    check_cases(with_source(text + (MAIN if "(:" not in text else "")), [Selected(PING, (case,))])
+
+
+@pytest.mark.parametrize(
+    ("text", "case"),
+    [
+        *((PLAIN, case) for case in ("test_v6", "test", "test.v4", "v*", "v4", "test_v4.x", "test_v[5-9]")),
+        *((VARIANTS, case) for case in ("tset.ipv4", "ipv4", "tests.*", "other*")),
+        ("", "test"),
+    ],
+)
+def test_what_is_no_case(with_source, text: str, case: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        check_cases(with_source(text + MAIN), [Selected(PING), Selected(PING, ("*", case) if text else (case,))])
+    assert str(caught.value).startswith(
+        f"drivers/net:ping.py::{case}: expected one of the test's cases, found none of that name; "
+    )
+
+
+def test_a_kernel_whose_tests_run_all_cases(with_source) -> None:
+    """That of trixie, 6.12: its library has no ``-l`` and no ``-t``."""
+    tests = with_source(PLAIN, "def ksft_run(cases=None):")
+    check_cases(tests, [Selected(PING)])
+    with pytest.raises(UsageError, match=r"ping.py::test_v4: expected a test that runs single cases, found that those"):
+        check_cases(tests, [Selected(PING, ("test_v4",))])

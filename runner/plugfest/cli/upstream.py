@@ -24,7 +24,7 @@ from plugfest.run import journal, sandbox, testbed
 from plugfest.run.plan import RunPlan
 from plugfest.run.subject import subject_of
 from plugfest.selftests.remote_host import RemoteHost
-from plugfest.selftests.selection import Selected, in_order, select
+from plugfest.selftests.selection import Selected, check_cases, in_order, select
 from plugfest.selftests.selftest import Selftests
 from plugfest.selftests.session import KNOWN_ISSUES, Session
 
@@ -54,9 +54,11 @@ class Upstream:
         """Return the tests that are wanted, in upstream's order.
 
         Raises:
-            UsageError: there is no such test.
+            UsageError: there is no such test, it runs no single cases, or its source has nothing of a wanted case's name.
         """
-        return select(self.tests.tests, self.names)
+        found = select(self.tests.tests, self.names)
+        check_cases(self.tests, found)
+        return found
 
     def describe(self, ready: RunPlan) -> dict[str, Any]:
         """Return the fields of the journal's ``run`` event."""

@@ -20,7 +20,7 @@ from plugfest.machine.ssh import GuestGone
 from plugfest.machine.virtual import VirtualMachine
 from plugfest.selftests.ktap import Parser, Result, ResultKind
 from plugfest.selftests.remote_host import SLOW
-from plugfest.selftests.selftest import PLACE, SELFTESTS, Selftest
+from plugfest.selftests.selftest import CASES, PLACE, SELFTESTS, Selftest
 
 LARGEST = 16 << 20
 """Bytes of a test's output that are kept; of what follows only results are, and lines of no more than `_LONGEST`."""
@@ -169,7 +169,7 @@ def cases_of(machine: VirtualMachine, test: Selftest) -> list[str] | None:
     if not test.name.endswith(".py"):
         return None
     folder = f"/{PLACE}/{SELFTESTS}"
-    knows = f"grep -q list_tests {folder}/net/lib/py/ksft.py"
+    knows = f"grep -q list_tests {folder}/{CASES}"
     deadline = machine.deadline(_LISTING)
     lists = f"exec timeout -k 5 {deadline.seconds:.0f} ./{test.name} -l"
     command = f"{_ENVIRONMENT}; {knows} || exit {_CANNOT}; cd {folder}/{test.collection} && {lists}"

@@ -40,6 +40,8 @@ COLLECTIONS = ("drivers/net", "drivers/net/hw")
 """The folders of tests, as ``run_kselftest.sh -t COLLECTION:TEST`` names them."""
 LIBRARY = "net/lib"
 """Folder of what both share, below `SELFTESTS`."""
+CASES = f"{LIBRARY}/py/ksft.py"
+"""What runs the cases of tests in Python, below `SELFTESTS`."""
 
 PARTS = (
     *("Documentation/netlink", "Kbuild", "Kconfig", "MAINTAINERS", "Makefile", "arch/x86", "include", "scripts"),
@@ -159,6 +161,12 @@ class Selftests:
     def text(self, test: Selftest) -> str:
         """Return a test's source."""
         return (self.tree / SELFTESTS / test.collection / test.name).read_text(errors="replace")
+
+    @property
+    def lists_cases(self) -> bool:
+        """Whether tests in Python list their cases (``-l``) and run single ones (``-t``)."""
+        library = self.tree / SELFTESTS / CASES
+        return library.is_file() and "list_tests" in library.read_text(errors="replace")
 
     def lacking(self, test: Selftest) -> dict[str, str]:
         """Return those helpers that did not build and that a test names, and why."""

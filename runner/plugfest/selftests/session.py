@@ -17,8 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from plugfest.choice import advice
-from plugfest.errors import INTERRUPTED, InfrastructureError, PlugfestError, UsageError
+from plugfest.errors import INTERRUPTED, InfrastructureError, PlugfestError
 from plugfest.machine import virtual
 from plugfest.machine.agent import AgentError, AgentTimeout
 from plugfest.machine.console import Problem
@@ -36,7 +35,7 @@ from plugfest.selftests.execution import Case, Execution, cases_of, execute, lim
 from plugfest.selftests.judgement import judge
 from plugfest.selftests.ktap import Result, ResultKind
 from plugfest.selftests.remote_host import RemoteHost
-from plugfest.selftests.selection import Selected
+from plugfest.selftests.selection import Selected, no_case, runs_all
 from plugfest.selftests.selftest import PLACE, SELFTESTS, Selftest, Selftests
 
 KNOWN_ISSUES = Path(__file__).with_name("known-issues.toml")
@@ -267,16 +266,12 @@ class Session:
         with suppress(CommandTimeout, GuestGone):
             names = cases_of(machine, selected.test)
         if names is None and selected.cases:
-            reason = "expected a test that runs single cases, found that those of this kernel run all"
-            raise UsageError(f"{selected.test}::{selected.cases[0]}: {reason}; name the test alone")
+            raise runs_all(selected)
         if not names:
             return None
         for pattern in selected.cases:
             if not fnmatch.filter(names, pattern):
-                reason = "expected one of the test's cases, found none of that name"
-                raise UsageError(
-                    f"{selected.test}::{pattern}: {reason}; {advice(pattern, names, 'name the test alone')}"
-                )
+                raise no_case(selected.test, pattern, names)
         return [
             name
             for name in names
