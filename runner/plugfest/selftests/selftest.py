@@ -103,8 +103,8 @@ _LOG, _NOTE, _TREE = "build.log", "tests.json", "tree"
 _MIB = 1 << 20
 
 
-SINCE = (6, 9)
-"""The version of Linux since which upstream has them."""
+SINCE = (6, 10)
+"""The version of Linux since which upstream has them: drivers/net/hw and net/lib/py were merged for 6.10, in spring 2024."""
 
 
 class MissingTestsError(UsageError):
@@ -182,8 +182,9 @@ def ensure_tests(settings: ProvisionSettings, kernel: Kernel) -> Selftests:
         kernel: as `plugfest.provision.kernel.ensure_kernel` returns it.
 
     Raises:
-        MissingTestsError: the kernel is neither of a channel nor built in a tree, or its source has no such tests, or is not on the mirror.
-        InfrastructureError: the source or the compiler cannot be fetched, or nothing can be built.
+        MissingTestsError: the kernel is neither of a channel nor built in a tree, or its source has no such tests.
+        InfrastructureError: the source or the compiler cannot be fetched, as where the mirror has no longer the kernel's version, or
+            nothing can be built.
     """
     source = _DebianSource(kernel) if kernel.spec in CHANNELS else _TreeSource(kernel)
     key = digest(str(FORMAT), source.recipe(), TOOLS.recipe(), *PARTS, *_WITHOUT, *_IN_GUEST)
@@ -387,8 +388,11 @@ class _DebianSource:
             try:
                 unpack(self._packages, fetched, settings)
             except MissingPackageError as error:
-                advice = "remove the kernel from the cache (plugfest cache prune), or choose another --kernel"
-                raise MissingTestsError(self._spec, f"{self.title} on the mirror", str(error), advice) from error
+                # Without what names the mirror: its address may have a password.
+                raise InfrastructureError(
+                    f"kernel {self._spec}: expected the mirror to have {self.title}, found none; the cache has an older kernel "
+                    "than the mirror: delete it (plugfest cache prune --days 0), and the newest is fetched"
+                ) from error
             unpack_parts(fetched / f"usr/src/{self._name}.tar.xz", target, PARTS, _WITHOUT)
 
 
