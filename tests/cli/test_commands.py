@@ -386,13 +386,13 @@ class TestRun:
         inside.events, inside.outcome = None, sandbox.Outcome(2)
         done = plugfest("run", "ixgbe")
         assert done.status == 3
-        assert "expected pytest to run the suite, found that it exited with status 2" in done.line
+        assert "expected the tests to run, found exit status 2; see above" in done.line
 
     def test_a_run_that_was_killed(self, plugfest, inside) -> None:
         inside.events, inside.outcome = [PLANNED, {"event": "attempt", **IDENTITY}], sandbox.Outcome(128 + 9)
         done = plugfest("run", "ixgbe")
         assert done.status == 3
-        assert "pytest was killed by signal 9" in done.out
+        assert "the tests' process was killed by signal 9" in done.out
 
     def test_a_run_that_was_interrupted(self, plugfest, inside) -> None:
         inside.events = [PLANNED, {"event": "attempt", **IDENTITY}]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Carries one plan out: pytest in the run's namespaces, then the reports."""
+"""Carries one plan out: the tests in the run's namespaces, then the reports."""
 
 from __future__ import annotations
 
@@ -86,20 +86,41 @@ def execute(
     if described is None:
         assert isinstance(ready, RunPlan)
         described = functools.partial(provenance, ready, user_arguments)
+    plan_path = ready.output / "plan.json"
+    journal.make_folder(ready.output)
+    ready.dump(plan_path)
+    payload = functools.partial(run_pytest, plan_path, tuple(arguments), keep=ready.keep)
+    return carry_out(ready, console, payload, described, writable=_named_folders(user_arguments))
+
+
+def carry_out(
+    ready: Plan,
+    console: Console,
+    payload: Callable[[], int],
+    described: Callable[[], Mapping[str, object]],
+    *,
+    writable: Sequence[Path] = (),
+) -> Ended:
+    """Run tests of either kind in the run's namespaces, write the reports and print the summary.
+
+    Args:
+        ready: the plan; its output folder holds no run.
+        console: for the summary.
+        payload: what runs the tests, and writes into the journal.
+        described: returns the fields of the journal's ``run`` event.
+        writable: folders that the payload may write to, beside those of the plan.
+
+    Raises:
+        InfrastructureError: the run did not start.
+    """
     with journal.Journal(ready.output) as written:
         written.write("run", durable=True, **described())
     if isinstance(ready, RunPlan) and ready.kernel.config is not None:
         shutil.copyfile(ready.kernel.config, ready.output / testbed.CONFIG)
-    plan_path = ready.output / "plan.json"
-    ready.dump(plan_path)
-    outcome = sandbox.enter(
-        functools.partial(run_pytest, plan_path, tuple(arguments), keep=ready.keep),
-        folder=ready.scratch,
-        writable=[*ready.writable(), *_named_folders(user_arguments)],
-    )
+    outcome = sandbox.enter(payload, folder=ready.scratch, writable=[*ready.writable(), *writable])
     _check_started(ready, outcome.status)
     status = None if outcome.signal is None else 128 + outcome.signal
-    document = write_reports(ready.output, died=how_it_ended(outcome), status=status)
+    document = write_reports(ready.output, died=_how_it_ended(outcome), status=status)
     if not ready.keep or status is not None:  # else it has printed what each of its runs found
         summary.render(document, console, folder=shown(ready.output))
     found: int = outcome.status if ready.keep else document["run"]["exit_status"]
@@ -172,17 +193,15 @@ def shown(folder: Path) -> Path:
 
 
 def _check_started(ready: Plan, status: int) -> None:
-    """Raise if the run did not start; pytest has printed why."""
+    """Raise if the run did not start; it has printed why."""
     if status < 128 and not any(event["event"] == "planned" for event in journal.read(ready.output)):
-        raise InfrastructureError(
-            f"expected pytest to run the suite, found that it exited with status {status}; see above"
-        )
+        raise InfrastructureError(f"expected the tests to run, found exit status {status}; see above")
 
 
-def how_it_ended(outcome: sandbox.Outcome) -> str | None:
+def _how_it_ended(outcome: sandbox.Outcome) -> str | None:
     """Return how a run was ended that did not end by itself; None if it did."""
     if outcome.signal is not None:
         return f"interrupted ({outcome.signal.name})"
     if outcome.status > 128:
-        return f"pytest was killed by signal {outcome.status - 128}"
+        return f"the tests' process was killed by signal {outcome.status - 128}"
     return None

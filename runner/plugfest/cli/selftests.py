@@ -19,10 +19,11 @@ from plugfest.cli.patched import check_patches, patched
 from plugfest.cli.prepare import GuestOptions, plan, settings
 from plugfest.cli.repeat import repeat, run_once, seed_of
 from plugfest.cli.terminal import terminal
-from plugfest.cli.upstream import OWN_LIMIT, Upstream
+from plugfest.cli.upstream import Upstream
 from plugfest.errors import UsageError
 from plugfest.provision.kernel import check_kernel, ensure_kernel
 from plugfest.requirements import drivers as registry
+from plugfest.run.time_limit import OWN_LIMIT
 from plugfest.selftests.image import ensure_image
 from plugfest.selftests.selection import Selected
 from plugfest.selftests.selftest import Selftests, ensure_tests

@@ -12,24 +12,20 @@ from typing import Any
 
 from rich.console import Console
 
-from plugfest.cli.execute import Ended, how_it_ended, shown
+from plugfest.cli.execute import Ended, carry_out
 from plugfest.cli.prepare import provenance
-from plugfest.errors import InfrastructureError, PlugfestError
+from plugfest.errors import PlugfestError
 from plugfest.provision.settings import ProvisionSettings
 from plugfest.provision.toolchain import ensure_bwrap
-from plugfest.report import console as summary
-from plugfest.report.write import write_reports
 from plugfest.requirements import known_issues
-from plugfest.run import journal, sandbox, testbed
+from plugfest.run import journal, testbed
 from plugfest.run.plan import RunPlan
 from plugfest.run.subject import subject_of
+from plugfest.run.time_limit import OWN_LIMIT
 from plugfest.selftests.remote_host import RemoteHost
 from plugfest.selftests.selection import Selected, check_cases, in_order, select
 from plugfest.selftests.selftest import Selftests
 from plugfest.selftests.session import KNOWN_ISSUES, Session
-
-OWN_LIMIT = 600.0
-"""Seconds for a test for which upstream has no time limit, unless the user says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,7 @@ class Upstream:
 
     def describe(self, ready: RunPlan) -> dict[str, Any]:
         """Return the fields of the journal's ``run`` event."""
-        found: dict[str, Any] = provenance(ready, self.names)
+        found: dict[str, Any] = provenance(ready, ())
         return {
             "kind": "selftests",
             "source": self.tests.title,
@@ -91,23 +87,10 @@ class Upstream:
         bwrap = ensure_bwrap(self.provision)
         listed = [*known_issues.load(), *known_issues.load(KNOWN_ISSUES)]
         issues = known_issues.KnownIssues(listed, subject_of(ready))
-        with journal.Journal(ready.output) as written:
-            written.write("run", durable=True, **self.describe(ready))
-        if ready.kernel.config is not None:
-            shutil.copyfile(ready.kernel.config, ready.output / testbed.CONFIG)
+        journal.make_folder(ready.output)
         shutil.copyfile(self.tests.log, ready.output / "helpers.log")
-        outcome = sandbox.enter(
-            functools.partial(self._inside, ready, in_order(selected, ready.seed), bwrap, issues),
-            folder=ready.scratch,
-            writable=ready.writable(),
-        )
-        if outcome.status < 128 and not any(event["event"] == "planned" for event in journal.read(ready.output)):
-            raise InfrastructureError(f"expected the tests to run, found exit status {outcome.status}; see above")
-        status = None if outcome.signal is None else 128 + outcome.signal
-        document = write_reports(ready.output, died=how_it_ended(outcome), status=status)
-        summary.render(document, console, folder=shown(ready.output))
-        ended = document["run"]["exit_status"] if status is None else status
-        return Ended(document, ended, None if outcome.signal is None else outcome.signal.name)
+        payload = functools.partial(self._inside, ready, in_order(selected, ready.seed), bwrap, issues)
+        return carry_out(ready, console, payload, functools.partial(self.describe, ready))
 
     def _inside(
         self, ready: RunPlan, selected: Sequence[Selected], bwrap: Sequence[str], issues: known_issues.KnownIssues
