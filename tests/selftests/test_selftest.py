@@ -158,8 +158,10 @@ def test_nothing_is_fetched_for_a_kernel_older_than_the_tests(tmp_path: Path) ->
             MissingPackageError(
                 "package linux-source-7.3 7.3.4-1 is not in trixie of http://me:secret@mirror/debian; use"
             ),
-            "kernel trixie-backports: expected the mirror to have Debian's linux-source-7.3 7.3.4-1, found none; the cache has an older "
-            "kernel than the mirror: delete it (plugfest cache prune --days 0), and the newest is fetched",
+            (
+                "kernel trixie-backports: expected the mirror to have Debian's linux-source-7.3 7.3.4-1, found none; the cache has an "
+                "older kernel than the mirror: delete it (plugfest cache prune --days 0), and the newest is fetched"
+            ),
         ),
         (InfrastructureError("expected x to respond"), "expected x to respond"),
     ],
