@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from made_runs import CONFIG, HASH, KEY, SOURCE, Repeated
 from plugfest.certify import bundle
 from plugfest.certify.archive import BundleArchive, BundleError
 from plugfest.certify.certificate import Certificate
+from plugfest.certify.verification import verify
 
 WITHOUT = "without upstream's tests: they were not run"
 
@@ -319,6 +321,10 @@ def test_upstreams_failure_fails_the_certificate(repeated: Repeated) -> None:
             "without those of upstream's tests that take the interface down (--not-disruptive)",
         ),
         (
+            {"run.options.time_limit": 60.0},
+            "60 s, not 600 s, for each of upstream's tests that has no time limit (--time-limit)",
+        ),
+        (
             {"run.options.confirm": False},
             "verdicts of upstream's tests against the driver were not confirmed in a fresh guest (--no-confirm)",
         ),
@@ -339,7 +345,6 @@ def test_why_there_are_none_of_upstreams_tests(repeated: Repeated) -> None:
 @pytest.mark.parametrize(
     ("selftests", "message"),
     [
-        (({}, {}), "selftests: expected 3 runs, found 2"),
         (
             ({}, {"drivers/net/ping.py[v4]": "fail"}, {}),
             "drivers/net:ping.py (drivers/net/ping.py[v4]) was pass, fail, pass",
@@ -363,6 +368,83 @@ def test_why_there_are_none_of_upstreams_tests(repeated: Repeated) -> None:
 )  # fmt: skip
 def test_what_is_refused_of_upstreams_tests(repeated: Repeated, selftests: Any, message: str) -> None:
     assert refusal(repeated(*ALL, selftests=selftests)) == message
+
+
+ADVICE = (
+    "remove {0}, then: plugfest selftests ixgbe --repeat 3 --shuffle --output {0}, with the options of the suite's runs; "
+    "or leave upstream's tests out: --no-selftests"
+)
+
+
+@pytest.mark.parametrize(
+    ("selftests", "message"),
+    [
+        (({}, {}), "selftests: expected 3 runs, found 2"),
+        (
+            ({}, {}, {"end.reason": "interrupted", "end.exit_status": 130, "end.event": "stopped"}),
+            "selftests/run-3 is not complete: interrupted",
+        ),
+    ],
+)
+def test_what_to_do_about_upstreams_tests_that_ended_early(repeated: Repeated, selftests: Any, message: str) -> None:
+    folder = repeated(*ALL, selftests=selftests)
+    assert refusal(folder) == f"{message}; {ADVICE.format(folder / 'selftests')}"
+
+
+def test_runs_of_upstreams_tests_can_be_left_out(repeated: Repeated) -> None:
+    folder = repeated(*ALL, selftests=({}, {}))
+    target = folder.with_name("bundle.tar")
+    bundle.make(folder, target, KEY, driver="ixgbe", selftests=False)
+    certificate = verify(target).certificate
+    assert certificate.deviations == [
+        "without upstream's tests: there are runs of them, which the signer left out (--no-selftests)"
+    ]
+    assert certificate.manifest["selftests"] is None
+    for run in (1, 2):
+        shutil.rmtree(folder / f"selftests/run-{run}")
+    assert bundle.make(folder, target, KEY, driver="ixgbe", selftests=False).deviations == [WITHOUT]
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_a_folder_of_upstreams_tests_without_three_runs_is_refused(repeated: Repeated, single: bool) -> None:
+    """A single run in it, as of ``plugfest selftests --output …/selftests``, is not one that was never made."""
+    folder = repeated(*ALL, selftests=ALL if single else ())
+    upstream = folder / "selftests"
+    if single:
+        (upstream / "run-1").rename(folder.with_name("alone"))
+        shutil.rmtree(upstream)
+        folder.with_name("alone").rename(upstream)
+    else:
+        upstream.mkdir(exist_ok=True)
+    assert refusal(folder) == (
+        f"{upstream}: expected the runs of upstream's tests, run-1 …, found none; {ADVICE.format(upstream)}"
+    )
+
+
+def test_only_what_a_run_leaves_is_in_the_bundle(repeated: Repeated) -> None:
+    folder = repeated(*ALL, selftests=ALL)
+    _, files = made(folder)
+    left = (
+        *("run-1/console.log", "run-1/guest-2/model.log", "selftests/run-2/helpers.log", "selftests/run-2/console.log"),
+        *(f"selftests/run-2/artifacts/ping/{name}" for name in ("output.txt", "attempt-2/guest-3/console.txt")),
+    )
+    other = ("run-1/README", "run-1/artifacts/SMOKE-A-01/wire.pcap", "run-1/guest-2/plan.json", "run-1/helpers.log")
+    for name in (*left, *other):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x")
+    _, more = made(folder)
+    assert set(more) - set(files) == set(left)
+    verify(folder.with_name("bundle.tar"))
+
+
+def test_the_page_of_a_register_trace_is_in_the_bundle(repeated: Repeated) -> None:
+    trace = "artifacts/it/trace.txt"
+    folder = repeated(*[{"result.artifacts": {"trace.txt": trace}}] * 3)
+    for number in (1, 2, 3):
+        (folder / f"run-{number}" / trace).write_text("0.000001 R CTRL: 0x00000001\n")
+    _, files = made(folder)
+    assert b"CTRL" in files["run-2/artifacts/it/trace.html"]
+    verify(folder.with_name("bundle.tar"))
 
 
 def test_upstreams_tests_of_another_driver_are_refused(repeated: Repeated) -> None:

@@ -231,6 +231,62 @@ def test_a_report_is_missing(files: Files, refusal: Callable[..., str]) -> None:
     assert refusal(resigned(files)) == "run-3/junit.xml is missing: the report of run-3 names it"
 
 
+@pytest.mark.parametrize("run", ["run-2", "selftests/run-3"])
+@pytest.mark.parametrize("name", ["report.html", "junit.xml", "report.tap"])
+def test_a_report_for_people_or_ci_that_does_not_follow(
+    files: Files, refusal: Callable[..., str], run: str, name: str
+) -> None:
+    files[f"{run}/{name}"] = rewritten(files[f"{run}/{name}"], "reason of", "no reason of")
+    assert refusal(resigned(files)) == f"{run}/{name} does not follow from the journal"
+
+
+def test_a_page_says_how_large_the_artifacts_are(files: Files, refusal: Callable[..., str]) -> None:
+    files["run-1/artifacts/XDP-XSK-12/console.txt"] += b"More."
+    assert refusal(resigned(files)) == "run-1/report.html does not follow from the journal"
+
+
+def test_another_python_may_escape_the_same_report_otherwise(files: Files, tmp_path: Path) -> None:
+    name = "run-1/junit.xml"
+    files[name] = rewritten(files[name], "reason of LINK-FEC-01", "reason&#10;of&#x20;LINK-FEC-01")
+    archive.write(tmp_path / "bundle.tar", resigned(files))
+    assert verify(tmp_path / "bundle.tar").same_program
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("?>", '?><!DOCTYPE a [<!ENTITY b "c">]>'),
+        ("?>", "?><!-- All is well. -->"),
+        ("</testsuites>", ""),
+        ("</testsuites>", "<testsuite/></testsuites>"),
+        ('encoding="utf-8"', 'encoding="utf-16"'),
+    ],
+)
+def test_xml_that_is_not_the_same(files: Files, refusal: Callable[..., str], old: str, new: str) -> None:
+    files["run-1/junit.xml"] = rewritten(files["run-1/junit.xml"], old, new)
+    assert refusal(resigned(files)) == "run-1/junit.xml does not follow from the journal"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "run-1/README",
+        "run-1/plan.json",
+        "run-1/report.html.txt",
+        "run-1/helpers.log",
+        "run-1/artifacts/XDP-XSK-12/wire.pcap",
+        "run-1/artifacts/XDP-XSK-12/output.txt",
+        "run-1/guest-1/report.html",
+        "selftests/run-1/guest-1/console.log",
+        "selftests/run-1/artifacts/console.txt",
+        "selftests/run-1/artifacts/ping/more.html",
+    ],
+)
+def test_a_file_that_no_run_leaves(files: Files, refusal: Callable[..., str], name: str) -> None:
+    files[name] = b""
+    assert refusal(resigned(files)) == f"{name}: expected a file that the run left, found one that no report names"
+
+
 def test_a_run_is_missing(files: Files, refusal: Callable[..., str]) -> None:
     left = {name: content for name, content in files.items() if not name.startswith("run-3/")}
     assert refusal(resigned(left)) == "expected the journals of 3 runs of the suite, found those of 2"
@@ -290,6 +346,13 @@ def test_a_kind_that_no_run_has(files: Files, refusal: Callable[..., str]) -> No
 def test_a_file_that_belongs_to_no_run(files: Files, refusal: Callable[..., str], name: str) -> None:
     files[name] = b""
     assert refusal(resigned(files)) == f"{name}: expected a file of a run, found one that belongs to none"
+
+
+def test_runs_that_are_said_to_be_left_out_but_are_there(files: Files, refusal: Callable[..., str]) -> None:
+    files["testbed.json"] = rewritten(
+        files["testbed.json"], '"selftests_left_out": false', '"selftests_left_out": true'
+    )
+    assert refusal(resigned(files)) == "testbed.json does not follow from the journals"
 
 
 class TestOfAnotherVersion:
@@ -429,11 +492,15 @@ def test_a_journal_where_none_belongs(files: Files, refusal: Callable[..., str],
 
 
 def test_journals_that_are_too_large(
-    files: Files, refusal: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    files: Files, sound: Path, refusal: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verification, "_LARGE", 1000)
-    size = len(files["run-1/journal.jsonl"])
-    assert refusal(files) == f"run-1: expected journals of at most 1000 bytes, found {size}"
+    """All of them count: what they make is in memory together."""
+    size = sum(len(content) for name, content in files.items() if name.endswith("journal.jsonl"))
+    assert size > 5 * len(files["run-1/journal.jsonl"])
+    monkeypatch.setattr(verification, "_JOURNALS", size)
+    assert verify(sound).same_program
+    monkeypatch.setattr(verification, "_JOURNALS", size - 1)
+    assert refusal(files) == f"expected journals of at most {size - 1} bytes in all runs, found {size}"
 
 
 def test_nothing_is_left_behind(

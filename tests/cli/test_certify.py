@@ -7,6 +7,7 @@ import dataclasses
 import importlib
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -67,7 +68,10 @@ def test_three_runs_that_agree_are_certified_and_verified(plugfest, runs, key) -
     assert verified.status == 0, verified.err
     assert verified.out.splitlines()[0].endswith(": PASSED")
     assert "the key of key.pub" in verified.out
-    assert "each as it was signed; the reports follow from the journals" in verified.out
+    assert (
+        "each as it was signed; what follows from the journals was made again: report.json, report.html, junit.xml and report.tap "
+        "of each run, the manifest, the page and the statement"
+    ) in verified.out
     assert "whoever that is" in plugfest("verify", "bundle.tar").out
 
 
@@ -137,7 +141,7 @@ def test_a_bundle_that_verify_would_refuse_is_not_left(plugfest, runs, key) -> N
     assert done.status == 1
     assert done.line == (
         "bundle.tar: run-1/artifacts/it/console.txt is missing: the report of run-1 names it; "
-        "the bundle was removed: run the suite again"
+        "the bundle was removed: make the runs of that kind again"
     )
     assert not Path("bundle.tar").exists()
 
@@ -173,7 +177,6 @@ def test_an_interrupted_run_makes_no_bundle(plugfest, runs, key) -> None:
                 ["--module", "x.ko"],
                 ["--output", "o"],
                 ["--selftest", "ping.py"],
-                ["--no-selftests"],
             )
         ),
     ],
@@ -313,7 +316,23 @@ def test_an_interrupted_run_of_upstreams_tests_makes_no_bundle(plugfest, runs, k
     done = both(plugfest)
     assert done.status == 143
     assert not Path("bundle.tar").exists()
-    assert "selftests: expected 3 runs, found 2" in both(plugfest, "--results", "results/latest").line
+    folder = "results/latest/selftests"
+    assert both(plugfest, "--results", "results/latest").line == (
+        "results/latest: no certificate: selftests: expected 3 runs, found 2; "
+        f"remove {folder}, then: plugfest selftests ixgbe --repeat 3 --shuffle --output {folder}, with the options of the suite's runs; "
+        "or leave upstream's tests out: --no-selftests"
+    )
+    without = both(plugfest, "--no-selftests", "--results", "results/latest")
+    assert without.status == 0, without.err
+    left_out = "without upstream's tests: there are runs of them, which the signer left out (--no-selftests)"
+    assert left_out in plugfest("verify", "bundle.tar").out.splitlines()
+    Path("bundle.tar").unlink()
+    shutil.rmtree(folder)
+    runs(*[pinged("pass")] * 3)
+    again = plugfest("selftests", "ixgbe", "--repeat", "3", "--shuffle", "--output", folder)
+    assert again.status == 0, again.err
+    assert both(plugfest, "--results", "results/latest").status == 0
+    assert "1 of upstream's tests in 3 runs: 1 passed" in plugfest("verify", "bundle.tar").out
 
 
 def test_a_kernel_without_upstreams_tests_is_certified_without(plugfest, runs, key, upstream, monkeypatch) -> None:
@@ -393,6 +412,15 @@ def test_an_output_folder_with_runs_of_upstreams_tests(plugfest, runs, key, upst
     done = both(plugfest, "--output", "out")
     assert (done.status, len(plans)) == (2, 3)
     assert "found the journal of another run; choose another" in done.line
+    dry = both(plugfest, "--output", "out", "--dry-run")
+    assert (dry.status, len(plans)) == (0, 3), dry.err
+    assert dry.out.count("/opt/qemu") == 2
+
+
+def test_an_empty_folder_for_upstreams_runs_does_not_hinder_the_suites(plugfest, runs, key, upstream) -> None:
+    runs(*[found("pass")] * 3, *[pinged("pass")] * 3)
+    Path("out/selftests").mkdir(parents=True)
+    assert both(plugfest, "--output", "out").status == 0
 
 
 def test_findings_of_a_run(plugfest, inside) -> None:

@@ -18,6 +18,7 @@ from plugfest.requirements import drivers as registry
 from plugfest.requirements import known_issues, quarantine
 from plugfest.requirements.verdict import Verdict
 from plugfest.run import testbed
+from plugfest.run.time_limit import OWN_LIMIT
 
 MANIFEST = "testbed.json"
 SUMS = "SHA256SUMS"
@@ -41,10 +42,12 @@ class Certificate:
     Attributes:
         suite: the runs of the suite.
         selftests: those of upstream's tests; None if there are none.
+        left_out: whether there are some, which the signer left out.
     """
 
     suite: Group
     selftests: Group | None
+    left_out: bool = False
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -72,11 +75,6 @@ class Certificate:
         if not found and Verdict.PASS not in self.suite.verdicts.values():
             found.append("expected a requirement that passes, found none")
         return found
-
-    @cached_property
-    def verdicts(self) -> dict[str, Verdict]:
-        """The verdict of each requirement, in the suite's order, then of each of upstream's tests."""
-        return {identity: verdict for group in self.groups for identity, verdict in group.verdicts.items()}
 
     def requirements(self, *verdicts: Verdict) -> list[str]:
         """Return the ids of the requirements, and of upstream's tests, with these verdicts."""
@@ -123,6 +121,7 @@ class Certificate:
             },
             "runs": [_ran(each) for each in self.suite.runs],
             "selftests": None if self.selftests is None else _selftests(self.selftests),
+            "selftests_left_out": self.left_out,
             "deviations": self.deviations,
             "known_issues": self._known_issues(),
         }
@@ -147,7 +146,9 @@ class Certificate:
         if not options["confirm"]:
             found.append("verdicts against the driver were not confirmed in a fresh guest (--no-confirm)")
         if self.selftests is None:
-            found.append(f"without upstream's tests: {options.get('without_selftests', 'they were not run')}")
+            not_run = options.get("without_selftests", "they were not run")
+            why_left = "there are runs of them, which the signer left out (--no-selftests)"
+            found.append(f"without upstream's tests: {why_left if self.left_out else not_run}")
         else:
             found += _selftests_deviations(self.selftests.document["run"]["options"])
         for name, (what, own) in _LISTS.items():
@@ -232,6 +233,8 @@ def _selftests_deviations(options: Mapping[str, Any]) -> Iterator[str]:
         yield f"only upstream's tests {', '.join(options['pytest'])}"
     if not options["disruptive"]:
         yield "without those of upstream's tests that take the interface down (--not-disruptive)"
+    if options["time_limit"] != OWN_LIMIT:
+        yield f"{options['time_limit']:g} s, not {OWN_LIMIT:g} s, for each of upstream's tests that has no time limit (--time-limit)"
     if not options["confirm"]:
         yield "verdicts of upstream's tests against the driver were not confirmed in a fresh guest (--no-confirm)"
 
@@ -249,11 +252,13 @@ def _ran(run: Run) -> dict[str, Any]:
     }
 
 
-def certificate_of(documents: Mapping[str, Document]) -> Certificate:
+def certificate_of(documents: Mapping[str, Document], *, left_out: bool = False) -> Certificate:
     """Return what runs certify.
 
     Args:
         documents: their reports, by the name of each one's folder: ``run-1``, ``selftests/run-1``.
+        left_out: whether there are runs of upstream's tests that are not among them.
     """
     selftests = runs_of(documents, Kind.SELFTESTS)
-    return Certificate(runs_of(documents, Kind.SUITE), selftests if selftests.runs else None)
+    suite = runs_of(documents, Kind.SUITE)
+    return Certificate(suite, selftests) if selftests.runs else Certificate(suite, None, left_out)

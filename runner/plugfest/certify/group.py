@@ -75,6 +75,11 @@ class Group:
         return found
 
     @property
+    def short(self) -> bool:
+        """Whether there are not as many runs as there must be, or one of them did not end."""
+        return len(self.runs) != RUNS or not all(run.document["run"]["complete"] for run in self.runs)
+
+    @property
     def _name(self) -> str:
         """What an objection begins with that names no run and no test."""
         return "" if self.kind is Kind.SUITE else f"{self.kind}: "

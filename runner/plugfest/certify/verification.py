@@ -6,13 +6,14 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from xml.etree import ElementTree
 
 from plugfest.certify import envelope, page
-from plugfest.certify.archive import FIRST, BundleArchive, BundleError
+from plugfest.certify.archive import FIRST, BundleArchive, BundleError, Member
 from plugfest.certify.bundle import ENVELOPE, SIGNER, UNSUMMED, signer, sums
 from plugfest.certify.certificate import (
     MANIFEST,
@@ -26,8 +27,10 @@ from plugfest.certify.certificate import (
 )
 from plugfest.certify.group import RUNS, Kind
 from plugfest.certify.key import PublicKey, public_key
-from plugfest.report import document
+from plugfest.certify.run_files import RunFiles
+from plugfest.report import document, html, junit, tap
 from plugfest.report.document import Document
+from plugfest.report.repetition import Run
 from plugfest.report.text import printable
 from plugfest.run import journal, testbed
 
@@ -35,18 +38,19 @@ _Result = TypeVar("_Result")
 
 _MIB = 1 << 20
 _SMALL, _LARGE = 4 * _MIB, 16 * _MIB
-"""Bytes of the largest statement, manifest or list of checksums, and of the largest report, or all journals of a run, that are read:
-those of a whole run of the suite have two MiB; a case of upstream's tests has some 4 KiB, 10 if it failed twice. Python takes
-some 30 bytes for each of JSON."""
+"""Bytes of the largest statement, manifest or list of checksums, and of the largest report or page, that are read."""
+_JOURNALS = 48 * _MIB
+"""Bytes of the journals of all runs, of both kinds, that are read. The reports that they make are in memory together, and Python takes
+some 30 bytes for each of JSON: at most 1.4 GiB. Those of a whole run of the suite have 2 MiB; a case of upstream's tests has some 4 KiB,
+10 if it failed twice, and a run some hundred cases."""
 
-_JOURNALS = (
+_PLACES = (
     re.compile(r"(run-[1-9][0-9]{0,3})/(guest-[1-9][0-9]{0,3}/)?journal\.jsonl"),
     re.compile(r"(selftests/run-[1-9][0-9]{0,3})/journal\.jsonl"),
 )
 """Where the journals of the suite are, and of upstream's tests, which have one guest at a time."""
 _OWN = frozenset({FIRST, MANIFEST, *UNSUMMED})
 """The files that are no run's."""
-_REPORTS = ("report.json", "report.html", "junit.xml", "report.tap")
 _SUM = re.compile(r"([0-9a-f]{64})  (\S+)")
 _SHOWN = 10
 """How many files a message names."""
@@ -60,8 +64,9 @@ class Verified:
         certificate: what it certifies, as it follows from the journals.
         key: of who signed it.
         files: how many it has.
-        same_program: whether the plugfest that made it is this one. If not, the verdicts and the statement were compared, but the pages
-            and the manifest, which another version words differently, only by their hashes.
+        same_program: whether the plugfest that made it is this one, and the reports of each run, the page and the manifest were made again
+            and compared. If not, the verdicts and the statement were compared, but what another version words differently only by its hash.
+            Logs, captures and traces, and the pages that show these, follow from no journal: their hashes alone were compared.
     """
 
     certificate: Certificate
@@ -101,7 +106,8 @@ def _verify(found: BundleArchive, trusted: PublicKey | None) -> Verified:
             f"{MANIFEST}: expected schema {MANIFEST_SCHEMA}, found {str(schema)[:40]!r}; verify it with the plugfest that made it"
         )
     # What stands in a journal of a stranger may be anything, and so may be what comes of it on the way.
-    certificate = _guarded(lambda: _certificate(found), "the journals are none that plugfest writes")
+    left_out = manifest.get("selftests_left_out") is True
+    certificate = _guarded(lambda: _certificate(found, left_out), "the journals are none that plugfest writes")
     same = _guarded(
         lambda: certificate.same_program,
         "the journals have no testbed that plugfest writes",
@@ -169,32 +175,32 @@ def _check_files(found: BundleArchive, statement: Mapping[str, Any]) -> None:
         raise BundleError("; ".join([*problems[:_SHOWN], *more]))
 
 
-def _certificate(found: BundleArchive) -> Certificate:
-    """Make the reports again, from the journals alone."""
+def _certificate(found: BundleArchive, left_out: bool) -> Certificate:
+    """Make the reports again, from the journals alone; only the signer knows of runs that are not there."""
     runs: dict[str, list[str]] = {}
     for name in found.members:
-        match = next(filter(None, (pattern.fullmatch(name) for pattern in _JOURNALS)), None)
+        match = next(filter(None, (pattern.fullmatch(name) for pattern in _PLACES)), None)
         if match is not None:
             runs.setdefault(match[1], []).append(name)
         elif name.rpartition("/")[2] == journal.NAME:
             raise BundleError(f"{name}: expected no journal there")
     _check_runs(runs)
     _check_places(found, runs)
+    size = sum(found.members[name].size for names in runs.values() for name in names)
+    if size > _JOURNALS:
+        raise BundleError(f"expected journals of at most {_JOURNALS} bytes in all runs, found {size}")
     documents = {}
     for run, names in runs.items():
-        size = sum(found.members[name].size for name in names)
-        if size > _LARGE:
-            raise BundleError(f"{run}: expected journals of at most {_LARGE} bytes, found {size}")
         # Names that `BundleArchive` accepts, and this pattern, lead nowhere else.
         with tempfile.TemporaryDirectory(prefix="plugfest-verify-") as scratch:
             for name in names:
                 target = Path(scratch, name)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(found.read(name, limit=_LARGE))
+                target.write_bytes(found.read(name, limit=_JOURNALS))
             made = document.build(journal.read(Path(scratch, run)))
         document.validate(made, run)
         documents[run] = made
-    return certificate_of(documents)
+    return certificate_of(documents, left_out=left_out)
 
 
 def _check_runs(runs: Collection[str]) -> None:
@@ -223,13 +229,14 @@ def _check_contents(
     if certificate.objections:
         raise BundleError(f"the runs certify nothing: {'; '.join(certificate.objections)}")
     for run in certificate.runs:
-        for missing in _missing(found, run.folder, run.document):
-            raise BundleError(f"{missing} is missing: the report of {run.folder} names it")
+        _check_run_files(found, run, same=same)
         report = _parsed(found.read(f"{run.folder}/report.json", limit=_LARGE), f"{run.folder}/report.json")
         if (report != run.document) if same else (_verdicts(report) != _verdicts(run.document)):
             raise BundleError(
                 f"{run.folder}/report.json does not follow from the journal: {_difference(report, run.document)}"
             )
+        if same:
+            _check_reports(found, run)
     files = {name: found.read(name, limit=_SMALL) for name in (MANIFEST, SUMS)}
     manifest = as_json(certificate.manifest)  # made of any bundle: whoever prints what it certifies needs it
     made = json.loads(certificate.statement(files))
@@ -249,17 +256,72 @@ def _check_contents(
         raise BundleError(f"{FIRST} does not follow from the journals")
 
 
-def _missing(found: BundleArchive, folder: str, made: Document) -> Iterator[str]:
-    """Yield the files that a run has and the bundle has not: its reports, its kernel's configuration, what was kept of each test."""
-    wanted = [f"{folder}/{name}" for name in _REPORTS]
-    if made["run"]["testbed"]["kernel"]["config"] is not None:
-        wanted.append(f"{folder}/{testbed.CONFIG}")
-    for result in made["results"]:
-        wanted += [f"{folder}/{path}" for path in document.artifacts(result).values()]
-    yield from (name for name in wanted if name not in found.members)
-    config = found.members.get(f"{folder}/{testbed.CONFIG}")
-    if config is not None and config.sha256 != made["run"]["testbed"]["kernel"]["config"]:
+def _check_run_files(found: BundleArchive, run: Run, *, same: bool) -> None:
+    """Check that a run has the files that it must have; of this plugfest's, also that it has no others, and that its reports are those that
+    its journals make.
+    """
+    files, there = RunFiles(run.document), _members(found, run)
+    for name in files.required:
+        if name not in there:
+            raise BundleError(f"{run.folder}/{name} is missing: the report of {run.folder} names it")
+    config = there.get(testbed.CONFIG)
+    if config is not None and config.sha256 != run.document["run"]["testbed"]["kernel"]["config"]:
         raise BundleError(f"{config.name} is not the configuration that the journal names")
+    if not same:
+        return
+    for name, member in there.items():
+        if not files.have(name):
+            raise BundleError(f"{member.name}: expected a file that the run left, found one that no report names")
+
+
+def _check_reports(found: BundleArchive, run: Run) -> None:
+    """Compare the reports that are not JSON with those that the run's journals make."""
+    for name, text in (
+        ("junit.xml", junit.render(run.document)),
+        ("report.tap", tap.render(run.document)),
+        ("report.html", _report_page(found, run)),
+    ):
+        theirs, ours = found.read(f"{run.folder}/{name}", limit=_LARGE), text.encode()
+        if theirs != ours and not (name == "junit.xml" and _elements(theirs) == _elements(ours)):
+            raise BundleError(f"{run.folder}/{name} does not follow from the journal")
+
+
+def _report_page(found: BundleArchive, run: Run) -> str:
+    """Make ``report.html`` again. It says which files the run has, and how large they are: holes stand in for their contents."""
+    with tempfile.TemporaryDirectory(prefix="plugfest-verify-") as scratch:
+        for name, member in _members(found, run).items():
+            target = Path(scratch, name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("wb") as file:
+                file.truncate(member.size)
+        return html.render(run.document, Path(scratch))
+
+
+def _members(found: BundleArchive, run: Run) -> dict[str, Member]:
+    """Return a run's files by their paths in its folder."""
+    prefix = f"{run.folder}/"
+    return {name.removeprefix(prefix): each for name, each in found.members.items() if name.startswith(prefix)}
+
+
+def _elements(content: bytes) -> list[object] | None:
+    """Return what a report in XML says, however the signer's Python escaped newlines and quotes; None if it is none of plugfest's.
+
+    One with a document type, which could define entities, is none.
+    """
+    if not content.startswith(b'<?xml version="1.0" encoding="utf-8"?>') or b"<!" in content:
+        return None
+    try:
+        root = ElementTree.fromstring(content)  # noqa: S314 - without a document type there is nothing to expand
+    except ElementTree.ParseError:
+        return None
+    return [
+        (each.tag, len(each), {key: value.split() for key, value in each.items()}, _words(each.text), _words(each.tail))
+        for each in root.iter()
+    ]
+
+
+def _words(text: str | None) -> list[str]:
+    return (text or "").split()
 
 
 def _verdicts(report: Document) -> dict[str, Any]:

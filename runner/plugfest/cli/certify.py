@@ -36,8 +36,8 @@ from plugfest.run.plan import RunPlan
 from plugfest.selftests.image import ensure_image
 from plugfest.selftests.selftest import MissingTestsError, ensure_tests
 
-_OF_A_BUNDLE = ("driver", "out", "key", "results")
-"""The parameters that do not say how to run the tests."""
+_OF_A_BUNDLE = ("driver", "out", "key", "results", "no_selftests")
+"""The parameters that do not only say how to run the tests."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,7 @@ class _Runs:
     "--results",
     type=click.Path(path_type=Path, file_okay=False),
     help="Run nothing: take the three runs of the suite in this folder, and those of upstream's tests in its folder selftests. "
-    "Goes with --out and --key alone.",
+    "Goes with --out, --key and --no-selftests alone.",
 )
 @option(
     "--output",
@@ -86,7 +86,9 @@ class _Runs:
     metavar="TEST",
     help="Of upstream's tests run only this one, a name as plugfest selftests takes it; may be repeated.",
 )
-@option("--no-selftests", is_flag=True, help="Leave upstream's tests out.")
+@option(
+    "--no-selftests", is_flag=True, help="Leave upstream's tests out, with --results the runs of them that there are."
+)
 @option(
     "--guests",
     type=click.IntRange(min=1),
@@ -132,14 +134,14 @@ def certify(
             if runs.upstream is not None:
                 print_commands(runs.upstream[1])
             return 0
-        results = runs.suite.output
+        results, no_selftests = runs.suite.output, runs.upstream is None
         status = _run(runs, terminal())
         if status not in (0, 1):  # interrupted, or this machine lacks something
             return status
     elif signer is None:
         raise UsageError("--dry-run with --results: expected one of them; there is nothing to run")
     try:
-        made = bundle.make(results, out, signer, driver=driver)
+        made = bundle.make(results, out, signer, driver=driver, selftests=not no_selftests)
         _check_made(out, signer.public)
     except OSError as error:
         raise InfrastructureError(
@@ -182,9 +184,10 @@ def _plan(
     )
     if output is None:
         ready = default_output(ready)
-    check_unused(ready.output)
     folder = ready.output / Kind.SELFTESTS.folder
-    check_unused(folder)
+    if not options.dry_run:
+        check_unused(ready.output)
+        check_unused(folder)
     without, upstream = "--no-selftests", None
     if not no_selftests:
         try:
@@ -201,7 +204,7 @@ def _upstream(driver: str, options: GuestOptions, names: tuple[str, ...], output
 
     Raises:
         MissingTestsError: the kernel has none.
-        UsageError: one of the names is that of no test.
+        UsageError: one of the names is that of no test, or of no case of one.
         InfrastructureError: they cannot be fetched or built.
     """
     provision = settings(options.cache_dir, options.mirror, options.qemu)
@@ -231,7 +234,7 @@ def _run(runs: _Runs, console: Console) -> int:
     status = repeat(runs.suite, run_suite, console, count=RUNS)
     if status not in (0, 1) or runs.upstream is None:
         return status
-    bundle.read(runs.suite.output, runs.suite.driver)
+    bundle.read(runs.suite.output, runs.suite.driver, selftests=False)
     upstream, ready = runs.upstream
     console.print("\nupstream's tests", style="bold")
     return repeat(ready, upstream.execute, console, count=RUNS)
@@ -287,7 +290,7 @@ def _check_made(out: Path, key: PublicKey) -> None:
         verify(out, key)
     except BundleError as error:
         out.unlink()
-        raise BundleError(f"{error}; the bundle was removed: run the suite again") from error
+        raise BundleError(f"{error}; the bundle was removed: make the runs of that kind again") from error
 
 
 def _passphrase(key: Path) -> str:

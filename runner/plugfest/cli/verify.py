@@ -31,7 +31,7 @@ _WORDS = {Kind.SUITE: ("requirements", "not claimed"), Kind.SELFTESTS: ("of upst
 def verify(bundle: Path, trust: Path | None) -> int:
     """Verify a bundle of plugfest certify.
 
-    Checks who signed it, each file's hash, that no file is missing or added, and that the verdicts follow from the journals. Names
+    Checks who signed it, each file's hash, that no file is missing or added, and that verdicts and reports follow from the journals. Names
     what is wrong. The exit status is 0 if the bundle is sound and its result is not FAILED.
     """
     found = verify_bundle(bundle, None if trust is None else trusted_key(trust))
@@ -40,9 +40,11 @@ def verify(bundle: Path, trust: Path | None) -> int:
     owner = f"the key of {trust}" if trust is not None else "whoever that is: --trust KEY says whose signature you want"
     console.print(f"signed by {found.key.fingerprint}, {owner}", markup=False, soft_wrap=True)
     made_again = (
-        "the reports follow from the journals"
+        "what follows from the journals was made again: report.json, report.html, junit.xml and report.tap of each run, "
+        "the manifest, the page and the statement"
         if found.same_program
-        else "the verdicts follow from the journals; another plugfest made the pages, which were compared by their hashes only"
+        else "the verdicts and the statement follow from the journals; another plugfest made reports, manifest and page, "
+        "which were compared by their hashes only"
     )
     console.print(f"{found.files} files, each as it was signed; {made_again}", soft_wrap=True)
     return 1 if found.certificate.failed else 0
