@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import base64
 import errno
 
 import pytest
 from plugfest.requirements.requirement import requirement
+from plugfest.traffic.reception import ReceptionProbe
 
 RX_MODE = "Documentation/networking/netdevices.rst, ndo_set_rx_mode; net/core/dev_addr_lists.c"
-LOCAL_ETHERTYPE = bytes.fromhex("88b5")
-"""EtherType for local experiments (IEEE 802, clause 9.2.4): no host replies to it."""
 NEW_ADDRESS = "02:71:67:01:00:77"
 """An address that the DUT gets in addition to or instead of its own; each of its 16-bit words differs."""
 FOREIGN_ADDRESS = "02:70:66:00:00:99"
@@ -24,68 +22,11 @@ MANY_GROUPS = 70
 """More groups than the exact-match filters of these NICs hold: e1000e 16, igb 24, virtio 64."""
 
 
-class RxFilterProbe:
-    """Sends frames to addresses, and reads from a packet socket in the guest which of them the DUT receives."""
-
-    def __init__(self, guest, dut, remote, until, defer):
-        self._agent = guest.agent
-        self._remote = remote
-        self._until = until
-        self._own = dut.mac
-        self._handle = self._agent.call("packet.open", ifname=dut.ifname, protocol=0x88B5)
-        defer(self._agent.call, "handle.close", handle=self._handle)
-
-    def received(self, *destinations, sentinel=None):
-        """Send a frame to each address, then one to an address that the DUT must receive; return which of the former it received.
-
-        Frames keep their order within a flow, so frames that are missing when the last one arrives were filtered out.
-        """
-        own = sentinel or self._own
-        frames = [self._frame(address) for address in (*destinations, own)]
-        self._remote.send(frames)
-        found = []
-        last = base64.b64encode(frames[-1]).decode()
-
-        def sentinel_received():
-            for each in self._agent.call(
-                "packet.receive", packet=self._handle, count=len(frames), timeout=0.2, last=last
-            ):
-                raw = base64.b64decode(each["frame"])
-                found.append(raw[:6].hex(":"))
-            return own in found
-
-        self._until(sentinel_received, what=f"the DUT receives the frame to {own}", timeout=1)
-        found.remove(own)
-        return found
-
-    def check(self, *destinations, expected):
-        """Expect the DUT to receive exactly the frames to `expected` of those sent to these addresses, once a change has taken effect.
-
-        Some drivers program the filter from a work queue, after the kernel's call has returned (include/linux/netdevice.h:
-        ndo_set_rx_mode must not sleep).
-
-        Raises:
-            AssertionError: the DUT receives others, or fewer.
-        """
-        seen = []
-
-        def as_expected():
-            seen[:] = self.received(*destinations)
-            return seen == list(expected)
-
-        what = f"of frames to {', '.join(destinations)} the DUT receives: {', '.join(expected) or 'none'}"
-        self._until(as_expected, what=what, timeout=0.3)
-
-    def _frame(self, address):
-        macs = bytes.fromhex((address + self._remote.mac).replace(":", ""))
-        return macs + LOCAL_ETHERTYPE + bytes(range(46))
-
-
 @pytest.fixture
 def rx_filter_probe(guest, dut, remote, until, defer, settings):
     """Sends frames to addresses, and finds which of them the DUT receives."""
     settings.ready()
-    return RxFilterProbe(guest, dut, remote, until, defer)
+    return ReceptionProbe(guest, dut, remote, until, defer)
 
 
 @pytest.fixture

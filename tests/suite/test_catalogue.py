@@ -16,7 +16,7 @@ MODEL = {point.name for model in models().values() for point in model.faults}
 """The fault points of all models."""
 PREFIXES = {"backplane": ("cl72-", "cl73-")}
 """Areas whose ids begin with the clause instead of the area."""
-AREAS = {"backplane", "link", "offload", "qapi", "qstat", "smoke", "xdp"}
+AREAS = {"backplane", "keep", "link", "offload", "qapi", "qstat", "smoke", "xdp"}
 
 
 @cache

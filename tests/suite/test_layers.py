@@ -32,6 +32,7 @@ ORDER = (
     "timestamps",
     "traffic",
     "xdp",
+    "persistence",
     "falsify",
     "report",
     "certify",
@@ -96,7 +97,7 @@ def test_frames_stand_alone() -> None:
 
 
 def test_what_measures_knows_neither_pytest_nor_that_it_is_falsified() -> None:
-    views = {"statistics", "dut", "link", "queues", "timestamps", "traffic", "xdp"}
+    views = {"statistics", "dut", "link", "queues", "timestamps", "traffic", "xdp", "persistence"}
     known = {room(other) for module, others in imports().items() if room(module) in views for other in others}
     assert known & {"plugin", "falsify"} == set()
     assert not [module for module, tree in modules().items() if room(module) in views and "pytest" in ast.dump(tree)]

@@ -61,6 +61,7 @@ RX_ADDRESSES = (  # no context
     FaultPoint("rx.multicast.ignored", "drops multicast that the multicast table passes"),
     FaultPoint("rx.multicast.open", "passes all multicast, whatever the multicast table"),
     FaultPoint("rx.unicast.open", "passes all unicast"),
+    FaultPoint("rx.unicast.ignored", "drops unicast to any address but the permanent one"),
 )
 RX_LIMITS = (  # no context
     FaultPoint("rx.broadcast.ignored", "drops broadcast"),

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from plugfest.plugin.live import Live
     from plugfest.requirements.known_issues import KnownIssues
     from plugfest.requirements.quarantine import Quarantined
+    from plugfest.requirements.requirement import Requirement
     from plugfest.run.journal import Journal
     from plugfest.run.plan import Plan
 
@@ -237,7 +238,7 @@ class VerdictPlugin:
             fault = fault_of(item)
             if fault is None:
                 return (yield)
-            with self._armed(fault, required(item).match):
+            with self._armed(fault, required(item)):
                 return (yield)
 
     @pytest.hookimpl(wrapper=True)
@@ -441,7 +442,8 @@ class VerdictPlugin:
         return {"name": fault, "fired": attempt.fired, "demanded": demanded, "outcome": outcome}
 
     @contextmanager
-    def _armed(self, fault: str, match: Mapping[str, object]) -> Generator[None]:
+    def _armed(self, fault: str, falsified: Requirement) -> Generator[None]:
+        match = falsified.match
         machine = self._guest_manager.current
         if not is_models(fault):
             interposer = self._guest_manager.interposer
@@ -459,7 +461,8 @@ class VerdictPlugin:
             )
         client = machine.model
         before = _fired(client.call("faults.list"), fault)
-        client.call("faults.arm", name=fault, **({"match": dict(match)} if match else {}))
+        how = {"match": dict(match)} if match else {}
+        client.call("faults.arm", name=fault, **how, **({"after_reset": True} if falsified.after_reset else {}))
         try:
             yield
         finally:

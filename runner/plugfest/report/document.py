@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema
 
 from plugfest.errors import InfrastructureError, UsageError
-from plugfest.report import text_file
+from plugfest.report import kept, text_file
 from plugfest.report.flags import matrix
 from plugfest.requirements.verdict import Verdict
 
@@ -95,6 +95,7 @@ def build(events: Sequence[Mapping[str, Any]], *, died: str | None = None, statu
     else:
         finished = [event for event in events if event["event"] == "result"]
         document["flags"] = matrix(planned["requirements"], results, finished)
+        document["kept"] = kept.matrix(planned["requirements"], results)
         document["known_issues"] = _known_issues(finished)
     if stopped is not None:
         early = stopped["exit_status"] if status is None else status

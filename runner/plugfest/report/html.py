@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plugfest.report import flags, pages, tables
+from plugfest.report import flags, kept, pages, tables
 from plugfest.report.artifact import Artifact
 from plugfest.report.document import Document, blockers, observed, split_test, strict_waits, tight_waits
 from plugfest.requirements.verdict import WORST_FIRST, Verdict, worst
@@ -107,6 +107,8 @@ def render(document: Document, folder: Path) -> str:
         flags=flags.rows(document),
         advertised=flags.ADVERTISED,
         untested=flags.untested,
+        kept_settings=kept.rows(document),
+        operations=kept.columns(document),
         unseen=[
             (issue, sentences[issue["requirement"]])
             for issue in document.get("known_issues", ())

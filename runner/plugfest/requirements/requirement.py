@@ -51,6 +51,8 @@ class Requirement:
         proves: flags of netdev.yaml, as ``xdp-act:redirect``, that a pass shows to work on a driver that advertises them.
         refuses: flags for which a pass shows a clean error on a driver that does not advertise them.
         base: what others stand on, if this requirement says whether the driver provides it; such requirements are tested first.
+        keeps: the setting that must stay in effect over each of the test's operations; empty if the requirement is not of that kind.
+        after_reset: whether the model's faults begin with the device's next reset, so that the test sees them come.
         procedure: the sentences of the test's steps, in source order.
         possible_problems: the rest of the docstring: other reasons for the test to fail.
         test: the function's name.
@@ -69,6 +71,8 @@ class Requirement:
     proves: tuple[str, ...] = ()
     refuses: tuple[str, ...] = ()
     base: Base | None = None
+    keeps: str = ""
+    after_reset: bool = False
     possible_problems: str = ""
     test: str = ""
     path: Path = Path()
@@ -109,6 +113,8 @@ class Requirement:
             "proves": list(self.proves),
             "refuses": list(self.refuses),
             "base": self.base,
+            "keeps": self.keeps or None,
+            "after_reset": self.after_reset,
             "test": self.test,
             "path": str(self.place),
             "line": self.line,
@@ -127,6 +133,8 @@ def requirement(
     proves: str | tuple[str, ...] = (),
     refuses: str | tuple[str, ...] = (),
     base: Literal["netdev", "link", "ping"] | None = None,
+    keeps: str = "",
+    after_reset: bool = False,
 ) -> Callable[[Function], Function]:
     """Declare the requirement that a test function checks; use it several times for one requirement per variant of the test.
 
@@ -141,6 +149,8 @@ def requirement(
         proves: flags of netdev.yaml that a pass shows to work, on a driver that advertises them.
         refuses: flags for which a pass shows a clean error, on a driver that does not advertise them.
         base: what others stand on, if this says whether the driver provides it: if it fails, they are blocked.
+        keeps: the setting that stays in effect over each of the test's operations, a name in `plugfest.persistence.table`.
+        after_reset: the faults of the model begin with the device's next reset.
 
     Raises:
         UsageError: an argument or the docstring is missing or malformed; the message shows the correct form.
@@ -183,6 +193,8 @@ def requirement(
             proves=proven,
             refuses=refused,
             base=None if base is None else Base(base),
+            keeps=keeps,
+            after_reset=after_reset,
             possible_problems=problems,
             test=function.__name__,
             path=Path(function.__code__.co_filename),

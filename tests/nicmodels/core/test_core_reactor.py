@@ -192,6 +192,7 @@ class TestFaults:
             "times": None,
             "match": {},
             "until_reset": False,
+            "after_reset": False,
             "fired": 1,
         }
 

@@ -40,6 +40,8 @@ class ReceiveFilters:
         self._all_multicast = faults["rx.multicast.open"]
         self._no_broadcast = faults["rx.broadcast.ignored"]
         self._all_unicast = faults["rx.unicast.open"]
+        self._no_others = faults["rx.unicast.ignored"]
+        self._permanent = b""
         self._all_vlans = faults["rx.vlan.filter-open"]
         self._no_vlans = faults["rx.vlan.filter-closed"]
         self._stuck = faults["device.register.stuck"]
@@ -48,6 +50,7 @@ class ReceiveFilters:
 
     def reset(self, mac: bytes) -> None:
         """The EEPROM loads entry 0 of the address table."""
+        self._permanent = mac
         self._file[r.RAL, 0] = int.from_bytes(mac[:4], "little")
         self._file[r.RAH, 0] = int.from_bytes(mac[4:], "little") | ADDRESS_VALID
         self._file[r.MPSAR, 0] = self._file[r.MPSAR, 1] = 0xFFFF_FFFF
@@ -74,7 +77,7 @@ class ReceiveFilters:
         if control & UPE and not (self._no_promiscuous.armed and self._no_promiscuous.fires()):
             return True
         if self.matching(destination) is not None:
-            return True
+            return destination == self._permanent or not (self._no_others.armed and self._no_others.fires())
         return self._all_unicast.armed and self._all_unicast.fires()
 
     def _passes_multicast(self, destination: bytes, control: int) -> bool:

@@ -69,7 +69,7 @@ class Xgbe(Nic):
         self.interrupts = InterruptBlock(self._file, host, channels)
         self.xpcs = Xpcs(self._file)
         self.counters = Counters(self._file, host, self.interrupts, channels)
-        self.filters = Filters(self._file, host.faults)
+        self.filters = Filters(self._file, host.faults, self.mac)
         self.steering = Steering(self._file, host.faults, self.filters, channels)
         self.time = SystemTime(self._file, host, self.interrupts)
         self.link = Link(self._file, host, self.interrupts, variant, came_up=self._link_came_up)

@@ -48,10 +48,17 @@ def _reversed(value: int) -> int:
 
 
 class Filters:
-    """The layer 2 filters. The address table is cached in a dictionary, which is rebuilt after a write to it."""
+    """The layer 2 filters. The address table is cached in a dictionary, which is rebuilt after a write to it.
 
-    def __init__(self, file: RegisterFile, faults: FaultPoints) -> None:
+    Args:
+        file: holds their registers.
+        faults: those of reception among them.
+        mac: the permanent address.
+    """
+
+    def __init__(self, file: RegisterFile, faults: FaultPoints, mac: bytes) -> None:
         self._file = file
+        self._permanent = mac
         self._values = file.values
         self._exact: dict[bytes, int] | None = None
         self._masked: list[tuple[int, int, int]] = []
@@ -62,6 +69,7 @@ class Filters:
         self._all_multicast = faults["rx.multicast.open"]
         self._no_broadcast = faults["rx.broadcast.ignored"]
         self._all_unicast = faults["rx.unicast.open"]
+        self._no_others = faults["rx.unicast.ignored"]
         self._all_vlans = faults["rx.vlan.filter-open"]
         self._no_vlans = faults["rx.vlan.filter-closed"]
         self._stuck = faults["device.register.stuck"]
@@ -118,7 +126,9 @@ class Filters:
             return self._passes_multicast(destination, control)
         if self._all_unicast.armed and self._all_unicast.fires():
             return True
-        return self._listed(destination, control, HUC) != bool(control & DAIF)
+        if self._listed(destination, control, HUC) == bool(control & DAIF):
+            return False
+        return destination == self._permanent or not (self._no_others.armed and self._no_others.fires())
 
     def _listed(self, destination: bytes, control: int, by_hash: int) -> bool:
         if control & by_hash:
@@ -130,7 +140,7 @@ class Filters:
             return True
         if self._no_multicast.armed and self._no_multicast.fires():
             return False
-        if control & PM:
+        if control & PM and not (self._no_promiscuous.armed and self._no_promiscuous.fires()):
             return True
         return self._listed(destination, control, HMC) != bool(control & DAIF)
 

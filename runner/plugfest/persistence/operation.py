@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is done to an interface that must leave its settings as they are.
+
+Source: Documentation/networking/statistics.rst, "routine operations like bringing the interface down and up";
+Documentation/networking/netdevices.rst; Documentation/networking/ethtool-netlink.rst.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from plugfest.dut.dut import TCP_DATA_SPLIT_ENABLED
+from plugfest.dut.operations import NotOfferedError, other_rings
+from plugfest.machine.agent import AgentError, KernelLacksError
+from plugfest.machine.console import TRANSMIT_WATCHDOG
+from plugfest.machine.worker import Worker
+from plugfest.queues.memory_provider import DmabufProvider
+
+if TYPE_CHECKING:
+    from plugfest.persistence.instruments import Instruments
+    from plugfest.persistence.setting import Setting
+
+Perform = Callable[["Instruments", "Setting"], None]
+
+TOGGLED = ("rx-lro", "rx-gro-hw", "rx-checksum", "tx-checksum-ip-generic", "tx-checksum-ipv4", "tx-checksum-sctp")
+"""Features for which many drivers set their device up anew, and which no setting here depends on."""
+CARRIER_TIMEOUT = 10
+"""Seconds, on a guest of speed 1, for the driver to report that the link is gone."""
+REQUEST_TIMEOUT = 10
+"""Seconds, on a guest of speed 1, for the driver to reset its device once the device asks for that."""
+
+
+def _nothing(_bench: Instruments) -> Any:
+    return None
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation.
+
+    Attributes:
+        name: as the reports have it, and the parameter of the tests.
+        text: what the driver must offer for it.
+        perform: does it, and undoes it where it changes something; raises NotOfferedError where the driver refuses.
+        lacking: returns the evidence that the driver does not offer it at all, None if it may.
+        by_default: the settings for which it is performed in a run without ``--slow``; None for all.
+        provokes: the complaint of the kernel that belongs to it.
+        budget: seconds that a test of it may take; None for the usual.
+    """
+
+    name: str
+    text: str
+    perform: Perform
+    lacking: Callable[[Instruments], Any] = _nothing
+    by_default: frozenset[str] | None = None
+    provokes: str | None = None
+    budget: int | None = None
+
+
+def _down_up(instruments: Instruments, _setting: Setting) -> None:
+    instruments.settings.set_link(up=False)
+    instruments.settings.set_link(up=True)
+
+
+def _there_and_back(instruments: Instruments, what: str, other: dict[str, int], before: dict[str, int]) -> None:
+    error = instruments.settings.try_set(what, **other)
+    if error is not None:
+        raise NotOfferedError(f"{what} {other}: {error}")
+    instruments.settings.set(what, **before)
+
+
+def _ring_sizes(instruments: Instruments, _setting: Setting) -> None:
+    now = instruments.dut.get("rings") or {}
+    other = other_rings(now)
+    assert other is not None, now
+    _there_and_back(instruments, "rings", other, {side: now[side] for side in other})
+
+
+def _no_ring_sizes(instruments: Instruments) -> Any:
+    now = instruments.dut.get("rings") or {}
+    return {"ethtool -g": now} if other_rings(now) is None else None
+
+
+def more_or_fewer_channels(instruments: Instruments) -> tuple[dict[str, int], dict[str, int]] | None:
+    """Return a number of channels with one more, or one fewer where there can be no more, and the present one; None for neither.
+
+    More rather than fewer: the kernel refuses to remove a channel that an RSS table or a rule uses, and going back removes one.
+    """
+    now = instruments.dut.get("channels") or {}
+    for kinds in (("combined",), ("rx", "tx")):
+        counts = {kind: (now.get(f"{kind}-count", 0), now.get(f"{kind}-max", 0)) for kind in kinds}
+        if all(count > 0 and most > 1 for count, most in counts.values()):
+            more = all(count < most for count, most in counts.values())
+            other = {f"{kind}_count": count + 1 if more else count - 1 for kind, (count, _) in counts.items()}
+            return other, {f"{kind}_count": count for kind, (count, _) in counts.items()}
+    return None
+
+
+def _channels(instruments: Instruments, _setting: Setting) -> None:
+    found = more_or_fewer_channels(instruments)
+    assert found is not None
+    _there_and_back(instruments, "channels", *found)
+
+
+def _no_channels(instruments: Instruments) -> Any:
+    return {"ethtool -l": instruments.dut.get("channels")} if more_or_fewer_channels(instruments) is None else None
+
+
+def _mtu(instruments: Instruments, _setting: Setting) -> None:
+    before = instruments.dut.mtu
+    error = instruments.settings.try_set_link(mtu=before - 100)
+    if error is not None:
+        raise NotOfferedError(f"mtu {before - 100}: {error}")
+    instruments.settings.ready()
+    instruments.settings.set_link(mtu=before)
+
+
+def _features(instruments: Instruments, setting: Setting) -> None:
+    """Turn all over, and back, in one request each; what did not turn was refused, and stays."""
+    before = instruments.dut.features()
+    names = [name for name in TOGGLED if name in before.free and name not in setting.features]
+    if not names:
+        raise NotOfferedError(f"none of {', '.join(TOGGLED)} can be changed")
+    instruments.settings.restore_features()
+    instruments.dut.try_set_features({name: name not in before.active for name in names})
+    instruments.settings.ready()
+    instruments.dut.try_set_features({name: name in before.wanted for name in names})
+
+
+def _attach(instruments: Instruments, _setting: Setting) -> None:
+    xdp = instruments.native_xdp()
+    try:
+        xdp.attach("xdp_pass")
+    except AgentError as error:
+        raise NotOfferedError(str(error)) from error
+    instruments.settings.ready()
+    xdp.detach()
+
+
+def _lacks(flag: str) -> Callable[[Instruments], Any]:
+    def lacking(instruments: Instruments) -> Any:
+        try:
+            found = instruments.xdp.advertised()
+        except KernelLacksError:
+            return None  # no driver can advertise anything there: trying shows it
+        return None if flag in found else {"netdev dev-get": sorted(found)}
+
+    return lacking
+
+
+def _carrier(instruments: Instruments, _setting: Setting) -> None:
+    instruments.partner.set(up=False)
+    instruments.until(
+        lambda: not instruments.dut.link_when(carrier=False)["carrier"],
+        what="the driver reports that the carrier is gone",
+        timeout=CARRIER_TIMEOUT,
+    )
+    instruments.partner.set(up=True)
+
+
+def _negotiation(instruments: Instruments, _setting: Setting) -> None:
+    error = instruments.dut.try_restart_autoneg()
+    if error is not None:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+            raise error
+        raise NotOfferedError(str(error))
+
+
+def _watchdog(instruments: Instruments, _setting: Setting) -> None:
+    instruments.reset_by_watchdog()
+
+
+def _reset_request(instruments: Instruments, _setting: Setting) -> None:
+    model = instruments.guest.model
+    assert model is not None
+
+    def resets() -> int:
+        return int(sum(model.call("model.counters")["resets"].values()))
+
+    before = resets()
+    model.call("device.reset")
+    instruments.until(lambda: resets() > before, what="the driver resets its device", timeout=REQUEST_TIMEOUT)
+
+
+def _no_reset_request(instruments: Instruments) -> Any:
+    model = instruments.guest.model
+    if model is None:
+        return f"{instruments.guest.driver.subject} has no model"
+    methods = model.call("control.methods")
+    return None if "device.reset" in methods else {"control.methods": methods}
+
+
+def _self_test(instruments: Instruments, _setting: Setting) -> None:
+    instruments.self_test()
+
+
+def _eeprom(instruments: Instruments, _setting: Setting) -> None:
+    found = instruments.agent.call("process.run", command=["ethtool", "-e", instruments.ifname, "length", "64"])
+    if found["exit_status"]:
+        raise NotOfferedError(f"ethtool -e: {found['stderr']}")
+
+
+def _no_eeprom(instruments: Instruments) -> Any:
+    found = instruments.agent.call("process.run", command=["ethtool", "-e", instruments.ifname, "length", "4"])
+    return {"ethtool -e": found["stderr"]} if found["exit_status"] else None
+
+
+def _queue_restart(instruments: Instruments, _setting: Setting) -> None:
+    if "tcp-data-split" in (instruments.dut.get("rings") or {}):
+        error = instruments.settings.try_set("rings", tcp_data_split=TCP_DATA_SPLIT_ENABLED)
+        if error is not None:
+            raise NotOfferedError(f"header split, which binding memory requires: {error}")
+    worker = Worker(instruments.agent)
+    instruments.defer(worker.close)
+    memory = DmabufProvider(worker, instruments.ifname)
+    try:
+        memory.bind(instruments.dut.queues() - 1)
+    except AgentError as error:
+        raise NotOfferedError(f"binding memory: {error}") from error
+    memory.unbind()
+
+
+def _no_queue_api(instruments: Instruments) -> Any:
+    try:
+        error = instruments.agent.call("netdev.queue_api_error", ifname=instruments.ifname, queue=0)
+    except KernelLacksError as lack:
+        return str(lack)
+    return {"netdev bind-rx": error} if error["errno"] == errno.EOPNOTSUPP else None
+
+
+def _socket(instruments: Instruments, _setting: Setting) -> None:
+    umem = instruments.af_xdp.umem()
+    try:
+        socket = umem.bind(0, "zero-copy")
+    except AgentError as error:
+        raise NotOfferedError(str(error)) from error
+    instruments.settings.ready()
+    socket.close()
+    umem.close()
+
+
+OPERATIONS: dict[str, Operation] = {
+    row.name: row
+    for row in (
+        Operation("down-and-up", "setting the interface down and up", _down_up),
+        Operation("ring-size", "a change of the ring sizes", _ring_sizes, _no_ring_sizes),
+        Operation("channels", "a change of the number of channels", _channels, _no_channels),
+        Operation("MTU", "a change of the MTU", _mtu),
+        Operation("features", "a change of features", _features),
+        Operation(
+            "XDP-program",
+            "native XDP programs",
+            _attach,
+            _lacks("xdp-act:basic"),
+        ),
+        Operation(
+            "AF_XDP-socket",
+            "zero-copy AF_XDP sockets",
+            _socket,
+            _lacks("xdp-act:xsk-zerocopy"),
+        ),
+        Operation("carrier-loss", "a loss of the carrier", _carrier),
+        Operation("negotiation", "a restart of autonegotiation", _negotiation),
+        Operation(
+            "watchdog-reset",
+            "a device reset on a transmit timeout",
+            _watchdog,
+            provokes=TRANSMIT_WATCHDOG,
+            budget=60,
+        ),
+        Operation("requested-reset", "a device that asks its driver for a reset", _reset_request, _no_reset_request),
+        Operation("self-test", "an offline self-test", _self_test, budget=60),
+        Operation("EEPROM-read", "reading the EEPROM", _eeprom, _no_eeprom),
+        Operation(
+            "queue-restart",
+            "restarting single queues",
+            _queue_restart,
+            _no_queue_api,
+        ),
+    )
+}
+"""By name, in the order of the reports' matrix."""
