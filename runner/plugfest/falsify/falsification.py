@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -172,6 +173,53 @@ class Later:
             truth = request.answer()
             self._seen.add(request.method)
             return truth
+
+        return handler
+
+
+class Reverted:
+    """Leaves answers as they are until a mark in the guest's log, and then gives the first answer that there was to the same question."""
+
+    def __init__(self) -> None:
+        """Nothing was answered, and nothing marked."""
+        self._first: dict[str, Any] = {}
+        self._marked = False
+
+    def mark(self) -> Handler:
+        """Carry a call out, and revert from then on."""
+
+        def handler(request: Request) -> Any:
+            self._marked = True
+            return request.answer()
+
+        return handler
+
+    def answers(
+        self,
+        part: Callable[[Any], Any] = lambda answer: answer,
+        whole: Callable[[Any, Any], Any] = lambda _answer, part: part,
+        when: Callable[[Mapping[str, Any]], bool] = _always,
+    ) -> Handler:
+        """Give the first answer.
+
+        Args:
+            part: returns what of an answer is reverted.
+            whole: returns an answer with such a part in it.
+            when: for which parameters.
+        """
+
+        def handler(request: Request) -> Any:
+            truth = request.answer()
+            if not when(request.params):
+                return truth
+            key = json.dumps([request.method, request.params], sort_keys=True)
+            if not self._marked:
+                self._first.setdefault(key, copy.deepcopy(part(truth)))
+            if not self._marked or key not in self._first:
+                return truth
+            changed = whole(truth, copy.deepcopy(self._first[key]))
+            request.fired = changed != truth
+            return changed
 
         return handler
 

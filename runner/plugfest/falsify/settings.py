@@ -12,6 +12,7 @@ from plugfest.falsify.falsification import (
     Handlers,
     Later,
     Request,
+    Reverted,
     accepts,
     always,
     answers,
@@ -50,6 +51,32 @@ def _table_kept() -> Handlers:
     return {**change.watch(["agent:ethtool.set"]), "agent:ethtool.rss": change.answers(_spread_over_one_more)}
 
 
+def _addressed(link: dict[str, Any]) -> dict[str, Any]:
+    return {name: link[name] for name in ("mtu", "address") if name in link}
+
+
+def _shows_settings(params: Mapping[str, Any]) -> bool:
+    command = params["command"]
+    return bool(command[0] == "ethtool" and (command[1] == "--show-priv-flags" or len(command) == 2))
+
+
+def _reverted() -> Handlers:
+    reverted = Reverted()
+    whole = (
+        "agent:ethtool.get",
+        "agent:features.get",
+        "agent:ethtool.rss",
+        "agent:ethtool.hash_fields",
+        "agent:files.read",
+    )
+    return {
+        "agent:system.log_write": reverted.mark(),
+        **each(whole, reverted.answers()),
+        "agent:link.get": reverted.answers(_addressed, lambda link, part: {**link, **part}),
+        "agent:process.run": reverted.answers(when=_shows_settings),
+    }
+
+
 def _swapped(modes: dict[str, Any]) -> dict[str, Any]:
     return {**modes, "supported": [*(name for name in modes["supported"] if "base" not in name), ANOTHER_MODE]}
 
@@ -77,6 +104,11 @@ ROWS = (
         "program:settings.error-lost",
         "a setting that the driver rejected is reported as accepted",
         each(SETTERS, accepts()),
+    ),
+    Falsification(
+        "program:settings.reverted",
+        "after an operation that the guest's log names, settings are reported as they were before the test",
+        _reverted,
     ),
     always(
         "program:rss.table-lost",

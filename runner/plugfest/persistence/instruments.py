@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from plugfest.traffic.packet_socket import PacketSender
+
 if TYPE_CHECKING:
     from plugfest.deadline import Until
     from plugfest.dut.dut import Dut
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from plugfest.machine.agent import AgentClient
     from plugfest.machine.machine import Machine
     from plugfest.machine.remote import Remote
-    from plugfest.traffic.packet_socket import PacketSender
     from plugfest.traffic.peer import TrafficPeer
     from plugfest.traffic.reception import ReceptionProbe
     from plugfest.traffic.traffic import Traffic
@@ -84,6 +85,23 @@ class Instruments:
     def ifname(self) -> str:
         """The interface's name."""
         return self.dut.ifname
+
+    def send_from(self, ifname: str, frame: bytes, *, on_wire: bytes | None = None, cpu: int | None = None) -> None:
+        """Send a frame from the interface, or one above it, and wait until it is on the wire.
+
+        Args:
+            ifname: of the interface.
+            frame: without FCS.
+            on_wire: what it must be there, if something else.
+            cpu: of the sender.
+
+        Raises:
+            AssertionError: it is not.
+        """
+        wanted = frame if on_wire is None else on_wire
+        with self.traffic.capture_sent(lambda each: each == wanted) as seen:
+            PacketSender(self.guest, ifname, self.defer).send([frame], cpu=cpu)
+            self.until(lambda: seen.reached(1), what=f"a frame of {len(wanted)} bytes is on the wire", timeout=0.5)
 
     def ask_model(self, method: str) -> Any:
         """Return what a control method of the model returns; None without a model, or where it has no such method."""

@@ -242,43 +242,87 @@ def _socket(instruments: Instruments, _setting: Setting) -> None:
     umem.close()
 
 
+FILTERS = frozenset({"VLAN filter", "unicast list", "multicast list"})
+STEERING = frozenset({"RSS table", "RSS key", "ntuple rule"})
+PROGRAMS = frozenset({"XDP program", "XDP program with fragments", "AF_XDP socket"})
+TELLING = FILTERS | STEERING | PROGRAMS | {"MTU"}
+"""Settings of which drivers keep a copy that they must write again: those that are tried with most operations."""
+
 OPERATIONS: dict[str, Operation] = {
     row.name: row
     for row in (
         Operation("down-and-up", "setting the interface down and up", _down_up),
         Operation("ring-size", "a change of the ring sizes", _ring_sizes, _no_ring_sizes),
-        Operation("channels", "a change of the number of channels", _channels, _no_channels),
-        Operation("MTU", "a change of the MTU", _mtu),
-        Operation("features", "a change of features", _features),
+        Operation(
+            "channels",
+            "a change of the number of channels",
+            _channels,
+            _no_channels,
+            by_default=TELLING
+            | {"RSS hash fields", "VLAN stripping", "coalescing", "XPS", "private flags", "ring sizes"},
+        ),
+        Operation(
+            "MTU",
+            "a change of the MTU",
+            _mtu,
+            by_default=TELLING | {"coalescing", "pause", "channels", "ring sizes"},
+        ),
+        Operation("features", "a change of features", _features, by_default=TELLING | {"coalescing", "pause"}),
         Operation(
             "XDP-program",
             "native XDP programs",
             _attach,
             _lacks("xdp-act:basic"),
+            by_default=FILTERS | STEERING | {"MTU", "ring sizes", "coalescing", "receive coalescing"},
         ),
         Operation(
             "AF_XDP-socket",
             "zero-copy AF_XDP sockets",
             _socket,
             _lacks("xdp-act:xsk-zerocopy"),
+            by_default=frozenset({"VLAN filter", "RSS table", "ntuple rule", "XDP program"}),
         ),
-        Operation("carrier-loss", "a loss of the carrier", _carrier),
-        Operation("negotiation", "a restart of autonegotiation", _negotiation),
+        Operation(
+            "carrier-loss",
+            "a loss of the carrier",
+            _carrier,
+            by_default=PROGRAMS | {"VLAN filter", "MTU", "pause"},
+        ),
+        Operation(
+            "negotiation",
+            "a restart of autonegotiation",
+            _negotiation,
+            by_default=frozenset({"VLAN filter", "XDP program", "pause"}),
+        ),
         Operation(
             "watchdog-reset",
             "a device reset on a transmit timeout",
             _watchdog,
+            by_default=frozenset({"VLAN filter", "unicast list", "RSS table", "XDP program"}),
             provokes=TRANSMIT_WATCHDOG,
             budget=60,
         ),
-        Operation("requested-reset", "a device that asks its driver for a reset", _reset_request, _no_reset_request),
-        Operation("self-test", "an offline self-test", _self_test, budget=60),
-        Operation("EEPROM-read", "reading the EEPROM", _eeprom, _no_eeprom),
+        Operation(
+            "requested-reset",
+            "a device that asks its driver for a reset",
+            _reset_request,
+            _no_reset_request,
+            by_default=TELLING | {"channels", "ring sizes"},
+        ),
+        Operation(
+            "self-test",
+            "an offline self-test",
+            _self_test,
+            by_default=frozenset({"VLAN filter", "RSS table"}),
+            budget=60,
+        ),
+        Operation("EEPROM-read", "reading the EEPROM", _eeprom, _no_eeprom, by_default=frozenset({"VLAN filter"})),
         Operation(
             "queue-restart",
             "restarting single queues",
             _queue_restart,
             _no_queue_api,
+            by_default=STEERING | {"MTU", "channels", "ring sizes", "XDP program"},
         ),
     )
 }

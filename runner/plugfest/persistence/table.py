@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from plugfest.persistence import addresses
+from plugfest.persistence import addresses, offloads, programs, sizes, spreading
 from plugfest.persistence.operation import OPERATIONS, Operation
 from plugfest.persistence.setting import Setting
 
@@ -18,6 +18,27 @@ SETTINGS: dict[str, type[Setting]] = {
         addresses.Promiscuous,
         addresses.AllMulticast,
         addresses.HardwareAddress,
+        offloads.VlanStripping,
+        offloads.VlanInsertion,
+        sizes.Mtu,
+        spreading.RssTable,
+        spreading.RssKey,
+        spreading.HashFields,
+        spreading.NtupleRule,
+        offloads.ReceiveChecksum,
+        offloads.Segmentation,
+        offloads.Coalescing,
+        sizes.RingSizes,
+        spreading.Channels,
+        spreading.Xps,
+        sizes.InterruptDelay,
+        sizes.PauseFrames,
+        sizes.PrivateFlag,
+        sizes.WakeOnLan,
+        offloads.TimestampFilter,
+        programs.NativeProgram,
+        programs.FragmentsProgram,
+        programs.ZeroCopySockets,
     )
 }
 """By name, in the order of the reports' matrix."""

@@ -43,7 +43,7 @@ class Trial:
             evidence: records what was seen.
             skip: skips what the driver does not offer.
         """
-        self._bench = instruments
+        self._instruments = instruments
         self._setting = setting
         self._operation = operation
         self._evidence = evidence
@@ -59,7 +59,7 @@ class Trial:
         Raises:
             AssertionError: it is not in effect.
         """
-        setting, instruments = self._setting, self._bench
+        setting, instruments = self._setting, self._instruments
         instruments.settings.ready()
         lacking = self._operation.lacking(instruments)
         if lacking is not None:
@@ -96,12 +96,14 @@ class Trial:
 
     def perform(self) -> None:
         """Perform the operation; where the driver refuses it, nothing may have changed, and the test is skipped."""
+        # For who reads the guest's log.
+        self._instruments.agent.call("system.log_write", text=f"plugfest: {self._operation.name}")
         try:
-            self._operation.perform(self._bench, self._setting)
+            self._operation.perform(self._instruments, self._setting)
         except NotOfferedError as error:
             self.check()
             self._skip(self._operation.text, evidence=str(error))
-        self._bench.settings.ready()
+        self._instruments.settings.ready()
 
     def check(self) -> None:
         """It is reported and in effect as before the operation, or, where the documents allow that, dropped and reported so.
@@ -122,7 +124,7 @@ class Trial:
             return bool(seen[0] == wanted)
 
         with suppress(AssertionError):
-            self._bench.until(same, what=f"{setting.name} is in effect", timeout=EFFECT_TIMEOUT)
+            self._instruments.until(same, what=f"{setting.name} is in effect", timeout=EFFECT_TIMEOUT)
         problems = []
         if not is_kept:
             problems.append(f"is reported as {text(reported)}, was {text(self._reported)}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import errno
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ LOCAL_ETHERTYPE = bytes.fromhex("88b5")
 """EtherType for local experiments (IEEE 802, clause 9.2.4): no host replies to it."""
 SHORTEST = 60
 VLAN_ID = 0xFFF
+_TAG = bytes.fromhex("8100")
 _ALL = 0x0003
 """ETH_P_ALL: a tag is not part of the protocol then."""
 
@@ -77,6 +79,24 @@ class ReceptionProbe:
         found = self._arrived([self.frame(self._own, length) for length in lengths], self.frame(self._own))
         return [len(raw) for raw, _ in found]
 
+    def deliver(self, *frames: bytes) -> None:
+        """Send frames of any kind, and wait until the DUT has received each, on whatever queue.
+
+        Raises:
+            AssertionError: one does not arrive.
+        """
+        missing = Counter(untagged(frame) for frame in frames)
+        self._remote.send(list(frames))
+
+        def all_received() -> bool:
+            for each in self._receive((+missing).total(), None):
+                frame = base64.b64decode(each["frame"])
+                if frame in missing:
+                    missing[frame] -= 1
+            return not +missing
+
+        self._until(all_received, what=f"the DUT receives {len(frames)} frames", timeout=1)
+
     def check(self, *destinations: str, expected: Sequence[str]) -> None:
         """Expect the DUT to receive exactly the frames to `expected` of those sent to these addresses, once a change has taken effect.
 
@@ -112,7 +132,7 @@ class ReceptionProbe:
         self._until(last_received, what=f"the DUT receives the frame to {last[:6].hex(':')}", timeout=1)
         return found[:-1]
 
-    def _receive(self, count: int, last: str) -> list[dict[str, Any]]:
+    def _receive(self, count: int, last: str | None) -> list[dict[str, Any]]:
         try:
             found: list[dict[str, Any]] = self._agent.call(
                 "packet.receive", packet=self._handle, count=count, timeout=0.2, last=last
@@ -122,3 +142,8 @@ class ReceptionProbe:
                 raise
             return []
         return found
+
+
+def untagged(frame: bytes) -> bytes:
+    """Return a frame without its VLAN tag, as a packet socket has it."""
+    return frame[:12] + frame[16:] if frame[12:14] == _TAG else frame
