@@ -124,7 +124,7 @@ class Driver:
     title: str
 
 
-_EVERYWHERE = ("smoke", "offload", "xdp", "qstat", "qapi", "link", "backplane")
+_EVERYWHERE = ("smoke", "offload", "xdp", "qstat", "qapi", "keep", "link", "backplane")
 
 _DRIVERS = (
     Driver(
