@@ -104,7 +104,7 @@ def test_channels(trial, operation, step):
 
 @requirement(
     "KEEP-XPS-01",
-    level="MUST",
+    level="SHOULD",
     source=XPS,
     falsified_by="program:settings.reverted",
     keeps="XPS",
