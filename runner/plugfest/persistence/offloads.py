@@ -6,7 +6,7 @@ Sources: Documentation/networking/netdev-features.rst; Documentation/networking/
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from plugfest.dut.operations import NotOfferedError
 from plugfest.dut.skb_trace import Checksum
@@ -17,6 +17,9 @@ from plugfest.persistence.operation import OPERATIONS
 from plugfest.persistence.setting import Setting
 from plugfest.timestamps.hardware_clock import NONE, OFF, ON, Stamping
 from plugfest.traffic.reception import LOCAL_ETHERTYPE
+
+if TYPE_CHECKING:
+    from plugfest.persistence.instruments import Instruments
 
 STRIP, INSERT = "rx-vlan-hw-parse", "tx-vlan-hw-insert"
 RECEIVE_CHECKSUM, SEGMENTATION = "rx-checksum", "tx-tcp-segmentation"
@@ -39,15 +42,18 @@ class _Feature(Setting):
 
     choices: ClassVar[tuple[str, ...]]
 
+    def __init__(self, instruments: Instruments) -> None:
+        """Choose the feature."""
+        super().__init__(instruments)
+        free = instruments.dut.features().free
+        self._feature = next((name for name in self.choices if name in free), None)
+
     def set(self) -> None:
         """Turn it over."""
-        features = self.instruments.dut.features()
-        feature = next((name for name in self.choices if name in features.free), None)
-        if feature is None:
+        if self._feature is None:
             raise NotOfferedError(f"{' and '.join(self.choices)}: fixed")
-        self._feature = feature
-        self._on = feature not in features.active
-        self.instruments.settings.set_features({feature: self._on})
+        self._on = self._feature not in self.instruments.dut.features().active
+        self.instruments.settings.set_features({self._feature: self._on})
 
     def reported(self) -> Any:
         """Whether it is on."""
@@ -55,7 +61,7 @@ class _Feature(Setting):
 
     def observed(self) -> Any:
         """Whether what passes between stack and driver shows it."""
-        return {f"{self._feature} in use": self.in_use()}
+        return None if self._feature is None else {f"{self._feature} in use": self.in_use()}
 
     def in_use(self) -> bool:
         """Whether the driver does the work of the feature.

@@ -46,6 +46,7 @@ class Operation:
         text: what the driver must offer for it.
         perform: does it, and undoes it where it changes something; raises NotOfferedError where the driver refuses.
         lacking: returns the evidence that the driver does not offer it at all, None if it may.
+        prepare: what is done before the setting is set.
         by_default: the settings for which it is performed in a run without ``--slow``; None for all.
         provokes: the complaint of the kernel that belongs to it.
         budget: seconds that a test of it may take; None for the usual.
@@ -55,6 +56,7 @@ class Operation:
     text: str
     perform: Perform
     lacking: Callable[[Instruments], Any] = _nothing
+    prepare: Callable[[Instruments], object] = _nothing
     by_default: frozenset[str] | None = None
     provokes: str | None = None
     budget: int | None = None
@@ -131,7 +133,8 @@ def _features(instruments: Instruments, setting: Setting) -> None:
 
 
 def _attach(instruments: Instruments, _setting: Setting) -> None:
-    xdp = instruments.native_xdp()
+    # Without the removal of what the driver rejects it for, which may be the setting.
+    xdp = instruments.xdp
     try:
         xdp.attach("xdp_pass")
     except AgentError as error:
@@ -273,6 +276,7 @@ OPERATIONS: dict[str, Operation] = {
             "native XDP programs",
             _attach,
             _lacks("xdp-act:basic"),
+            prepare=lambda instruments: instruments.native_xdp(),
             by_default=FILTERS | STEERING | {"MTU", "ring sizes", "coalescing", "receive coalescing"},
         ),
         Operation(

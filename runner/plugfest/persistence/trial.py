@@ -64,6 +64,7 @@ class Trial:
         lacking = self._operation.lacking(instruments)
         if lacking is not None:
             self._skip(self._operation.text, evidence=lacking)
+        self._operation.prepare(instruments)
         if self._source is not None:
             self._default = (setting.reported(), setting.observed())
         try:
