@@ -16,7 +16,7 @@ XPS = "Documentation/networking/scaling.rst, XPS"
     "KEEP-RSSTABLE-01",
     level="MUST",
     source=RSS,
-    falsified_by=("rx.rss.queue", "program:settings.reverted"),
+    falsified_by="rx.rss.queue",
     keeps="RSS table",
     after_reset=True,
 )

@@ -53,7 +53,10 @@ class _Feature(Setting):
         if self._feature is None:
             raise NotOfferedError(f"{' and '.join(self.choices)}: fixed")
         self._on = self._feature not in self.instruments.dut.features().active
-        self.instruments.settings.set_features({self._feature: self._on})
+        self.instruments.settings.restore_features()
+        unset = self.instruments.dut.try_set_features({self._feature: self._on})
+        if unset:  # of a driver that couples it to another
+            raise NotOfferedError(f"{' and '.join(unset)}: not set")
 
     def reported(self) -> Any:
         """Whether it is on."""

@@ -53,6 +53,18 @@ class _Spread(Setting):
         """The flows arrive on more than one queue: where all arrive on one, another table or key would look the same."""
         return len(set(observed["queues of the flows"].split())) > 1
 
+    def check_spread(self) -> None:
+        """See that the device spreads flows at all, which the area offload judges.
+
+        Raises:
+            NotOfferedError: all arrive on one queue.
+        """
+        queues = set(self.spread().split())
+        if len(queues) < 2:
+            raise NotOfferedError(
+                f"all of {FLOWS} flows arrive on queue {', '.join(queues)} by the driver's own RSS settings"
+            )
+
     def rss(self) -> Rss:
         """Return table and key.
 
@@ -73,6 +85,7 @@ class RssTable(_Spread):
     def set(self) -> None:
         """Set it: the last queue has a quarter of the entries, the first the others."""
         rss = self.rss()
+        self.check_spread()
         size, last = len(rss.table), self.instruments.dut.queues() - 1
         self._table = [last] * (size // 4) + [0] * (size - size // 4)
         try:
@@ -97,6 +110,7 @@ class RssKey(_Spread):
         before = self.rss().key
         if not before:
             raise NotOfferedError("the driver reports no hash key")
+        self.check_spread()
         key = (KEY * (len(before) // len(KEY) + 1))[: len(before)]
         try:
             self.instruments.settings.set_rss(key=key)
