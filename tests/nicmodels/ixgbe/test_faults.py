@@ -313,6 +313,19 @@ def test_address_filters(harness: Harness) -> None:
     assert harness.receive(frames.ethernet(to=BROADCAST)) == []
 
 
+@probe("rx.unicast.ignored")
+def test_second_unicast_address(harness: Harness) -> None:
+    other = bytes.fromhex("020000000099")
+    harness.write(filters.RAL, int.from_bytes(other[:4], "little"), 1)
+    harness.write(filters.RAH, int.from_bytes(other[4:], "little") | 1 << 31, 1)
+    own = harness.device.mac
+    assert [len(harness.receive(frames.ethernet(to=each))) for each in (own, other)] == [1, 1]
+    harness.slot.faults["rx.unicast.ignored"].arm(after_reset=True)
+    assert len(harness.receive(frames.ethernet(to=other))) == 1
+    harness.slot.faults.device_reset()
+    assert [len(harness.receive(frames.ethernet(to=each))) for each in (own, other)] == [1, 0]
+
+
 @probe("rx.multicast.ignored")
 @probe("rx.multicast.open")
 def test_multicast_filter(harness: Harness) -> None:

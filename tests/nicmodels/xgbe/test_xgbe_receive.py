@@ -281,6 +281,14 @@ def test_faults(harness: XgbeRig, name: str, frame: bytes, check: object) -> Non
     assert harness.fired(name)
 
 
+def test_second_unicast_address_fault(harness: XgbeRig) -> None:
+    harness.write(x.MAC_MACA0HR + 8, 1 << 31 | int.from_bytes(STRANGER[4:], "little"))
+    harness.write(x.MAC_MACA0LR + 8, int.from_bytes(STRANGER[:4], "little"))
+    assert len(harness.receive(local(STRANGER))) == 1
+    harness.arm("rx.unicast.ignored")
+    assert [len(harness.receive(local(each))) for each in (x.MAC, STRANGER)] == [1, 0]
+
+
 def test_rss_hash_fault(harness: XgbeRig) -> None:
     (good,) = harness.receive(packet())
     harness.arm("rx.rss.hash")
