@@ -104,7 +104,22 @@ def more_or_fewer_channels(instruments: Instruments) -> tuple[dict[str, int], di
 def _channels(instruments: Instruments, _setting: Setting) -> None:
     found = more_or_fewer_channels(instruments)
     assert found is not None
-    _there_and_back(instruments, "channels", *found)
+    (other, before), settings = found, instruments.settings
+    error = settings.try_set_without_undo("channels", **other)
+    if error is not None:
+        raise NotOfferedError(f"channels {other}: {error}")
+    instruments.defer(_put_channels_back, instruments, before)
+    settings.ready()
+    error = settings.try_set_without_undo("channels", **before)
+    assert error is None, f"after channels {other}: going back to {before} was rejected: {error}"
+
+
+def _put_channels_back(instruments: Instruments, before: dict[str, int]) -> None:
+    """Set the number of channels; a driver that has spread the user's table over more of them must first have its own again."""
+    if instruments.settings.try_set_without_undo("channels", **before) is not None:
+        instruments.agent.call("ethtool.set_rss", ifname=instruments.ifname, indir=[])
+        instruments.settings.set_without_undo("channels", **before)
+    instruments.settings.ready()
 
 
 def _no_channels(instruments: Instruments) -> Any:
