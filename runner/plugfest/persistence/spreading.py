@@ -12,23 +12,31 @@ from typing import Any, ClassVar
 from plugfest.dut.dut import Rss
 from plugfest.dut.operations import NotOfferedError
 from plugfest.dut.steering import NTUPLE
-from plugfest.frames.dissect import UDP
+from plugfest.frames.dissect import UDP, dissect
 from plugfest.frames.probe import PORT_FIRST, burst
 from plugfest.frames.toeplitz import FLOWS as FLOW_TYPES
-from plugfest.frames.toeplitz import PORT_DESTINATION, PORT_SOURCE
+from plugfest.frames.toeplitz import PORT_DESTINATION, PORT_SOURCE, hashed, queues_of, toeplitz
 from plugfest.machine.agent import AgentError
 from plugfest.persistence.operation import more_or_fewer_channels
 from plugfest.persistence.setting import Setting
+from plugfest.traffic.per_queue import hash_fields
 
 FLOWS = 32
 SHORTEST = 300
 """Bytes of the frame of the first flow; that of each other is one byte longer, by which the test recognizes it."""
+BY_HASH = "flows on the queue of their hash"
 KEY = bytes(range(7, 47))
 """A hash key that is no driver's default: 40 bytes."""
 
 
 class _Spread(Setting):
     """What decides the queue of a received frame."""
+
+    def frames(self) -> list[bytes]:
+        """Return a frame of each flow."""
+        sizes = tuple(range(SHORTEST, SHORTEST + FLOWS))
+        ends = self.instruments.traffic.ends
+        return [probe.frame for probe in burst(ends, flows=FLOWS, sizes=sizes, versions=(4,))]
 
     def spread(self) -> Any:
         """Return the queue of each flow, as digits in the order of the flows.
@@ -38,9 +46,8 @@ class _Spread(Setting):
         """
         instruments = self.instruments
         sizes = tuple(range(SHORTEST, SHORTEST + FLOWS))
-        frames = [probe.frame for probe in burst(instruments.traffic.ends, flows=FLOWS, sizes=sizes, versions=(4,))]
         with instruments.trace_skbs() as seen:
-            instruments.reception.deliver(*frames)
+            instruments.reception.deliver(*self.frames())
         queues = {each.length: each.queue for each in seen.received() if each.length in sizes}
         assert len(queues) == FLOWS, f"{len(queues)} of {FLOWS} flows arrived"
         return " ".join(str(queues[size]) for size in sizes)
@@ -48,6 +55,13 @@ class _Spread(Setting):
     def observed(self) -> Any:
         """The queue of each flow."""
         return {"queues of the flows": self.spread()}
+
+    def by_hash(self, key: bytes, fields: int) -> Any:
+        """Return how many flows arrive on the queue that key and fields give by the table of the moment, which is another setting."""
+        found = [int(queue) for queue in self.spread().split()]
+        hashes = [toeplitz(key, hashed(dissect(frame), fields)) for frame in self.frames()]
+        wanted = queues_of(hashes, list(self.rss().table))
+        return {BY_HASH: sum(a == b for a, b in zip(found, wanted, strict=True))}
 
     def shows(self, observed: Any) -> bool:
         """The flows arrive on more than one queue: where all arrive on one, another table or key would look the same."""
@@ -117,10 +131,19 @@ class RssKey(_Spread):
         except AgentError as error:
             raise NotOfferedError(str(error)) from error
         assert self.rss().key == key, "the driver reports another hash key than was set"
+        self._key = key
 
     def reported(self) -> Any:
         """The key."""
         return self.rss().key.hex()
+
+    def observed(self) -> Any:
+        """How many flows arrive on the queue that the key gives."""
+        return self.by_hash(self._key, hash_fields(self.instruments.dut, UDP, 4))
+
+    def shows(self, observed: Any) -> bool:
+        """All."""
+        return bool(observed[BY_HASH] == FLOWS)
 
 
 class HashFields(_Spread):
@@ -147,11 +170,21 @@ class HashFields(_Spread):
         except AgentError as error:
             raise NotOfferedError(str(error)) from error
         self.instruments.defer(agent.call, "ethtool.set_hash_fields", **call, fields=before)
-        assert self._fields() == before ^ (PORT_SOURCE | PORT_DESTINATION), "the fields are not reported as set"
+        self._set = self._fields()
+        assert self._set == before ^ (PORT_SOURCE | PORT_DESTINATION), "the fields are not reported as set"
 
     def reported(self) -> Any:
         """The fields."""
         return self._fields()
+
+    def observed(self) -> Any:
+        """How many flows arrive on the queue that the fields give; where no key is reported, the queue of each."""
+        key = self.rss().key
+        return self.by_hash(key, self._set) if key else super().observed()
+
+    def shows(self, observed: Any) -> bool:
+        """All."""
+        return bool(observed[BY_HASH] == FLOWS) if BY_HASH in observed else super().shows(observed)
 
 
 class NtupleRule(_Spread):
