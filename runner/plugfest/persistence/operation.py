@@ -264,60 +264,61 @@ FILTERS = frozenset({"VLAN filter", "unicast list", "multicast list"})
 STEERING = frozenset({"RSS table", "RSS key", "ntuple rule"})
 PROGRAMS = frozenset({"XDP program", "XDP program with fragments", "AF_XDP socket"})
 TELLING = FILTERS | STEERING | PROGRAMS | {"MTU"}
-"""Settings of which drivers keep a copy that they must write again: those that are tried with most operations."""
+"""Settings of which drivers keep a copy that they must write again."""
+FEW = frozenset({"VLAN filter", "RSS table", "XDP program"})
+"""One of each kind, tried with most operations in a run that is to take minutes; ``--slow`` tries all."""
 
 OPERATIONS: dict[str, Operation] = {
     row.name: row
     for row in (
         Operation("down-and-up", "setting the interface down and up", _down_up),
-        Operation("ring-size", "a change of the ring sizes", _ring_sizes, _no_ring_sizes),
+        Operation("ring-size", "a change of the ring sizes", _ring_sizes, _no_ring_sizes, by_default=TELLING),
         Operation(
             "channels",
             "a change of the number of channels",
             _channels,
             _no_channels,
-            by_default=TELLING
-            | {"RSS hash fields", "VLAN stripping", "coalescing", "XPS", "private flags", "ring sizes"},
+            by_default=FEW,
         ),
         Operation(
             "MTU",
             "a change of the MTU",
             _mtu,
-            by_default=TELLING | {"coalescing", "pause", "channels", "ring sizes"},
+            by_default=FEW,
         ),
-        Operation("features", "a change of features", _features, by_default=TELLING | {"coalescing", "pause"}),
+        Operation("features", "a change of features", _features, by_default=FEW),
         Operation(
             "XDP-program",
             "native XDP programs",
             _attach,
             _lacks("xdp-act:basic"),
             prepare=lambda instruments: instruments.native_xdp(),
-            by_default=FILTERS | STEERING | {"MTU", "ring sizes", "coalescing", "receive coalescing"},
+            by_default=FEW | {"ntuple rule"},
         ),
         Operation(
             "AF_XDP-socket",
             "zero-copy AF_XDP sockets",
             _socket,
             _lacks("xdp-act:xsk-zerocopy"),
-            by_default=frozenset({"VLAN filter", "RSS table", "ntuple rule", "XDP program"}),
+            by_default=FEW,
         ),
         Operation(
             "carrier-loss",
             "a loss of the carrier",
             _carrier,
-            by_default=PROGRAMS | {"VLAN filter", "MTU", "pause"},
+            by_default=frozenset({"VLAN filter", "XDP program"}),
         ),
         Operation(
             "negotiation",
             "a restart of autonegotiation",
             _negotiation,
-            by_default=frozenset({"VLAN filter", "XDP program", "pause"}),
+            by_default=frozenset({"VLAN filter"}),
         ),
         Operation(
             "watchdog-reset",
             "a device reset on a transmit timeout",
             _watchdog,
-            by_default=frozenset({"VLAN filter", "unicast list", "RSS table", "XDP program"}),
+            by_default=frozenset({"VLAN filter", "XDP program"}),
             provokes=TRANSMIT_WATCHDOG,
             budget=60,
         ),
@@ -332,7 +333,7 @@ OPERATIONS: dict[str, Operation] = {
             "self-test",
             "an offline self-test",
             _self_test,
-            by_default=frozenset({"VLAN filter", "RSS table"}),
+            by_default=frozenset({"VLAN filter"}),
             budget=60,
         ),
         Operation("EEPROM-read", "reading the EEPROM", _eeprom, _no_eeprom, by_default=frozenset({"VLAN filter"})),
