@@ -137,7 +137,7 @@ def test_the_page_says_what_was_certified(repeated: Repeated) -> None:
 def test_a_chosen_area_is_a_deviation(repeated: Repeated) -> None:
     certificate, files = made(repeated(*[{"run.options.areas": ["link"], "run.options.confirm": False}] * 3))
     assert certificate.deviations == [
-        "only the areas link; left out: smoke, offload, xdp, qstat, qapi, backplane",
+        "only the areas link; left out: smoke, offload, xdp, qstat, qapi, keep, backplane",
         "verdicts against the driver were not confirmed in a fresh guest (--no-confirm)",
         WITHOUT,
     ]

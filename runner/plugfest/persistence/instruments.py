@@ -13,7 +13,6 @@ from plugfest.traffic.packet_socket import PacketSender
 if TYPE_CHECKING:
     from plugfest.deadline import Until
     from plugfest.dut.dut import Dut
-    from plugfest.dut.operations import Operations
     from plugfest.dut.settings import Settings
     from plugfest.dut.skb_trace import SkbTrace
     from plugfest.dut.steering import Steering
@@ -38,10 +37,8 @@ class Instruments:
         remote: the other end of the wire.
         settings: changes that are undone when the test ends.
         steering: likewise.
-        operations: on the interface.
         traffic: probes.
         reception: which frames the DUT receives.
-        packet_sender: frames from the DUT.
         peer: the remote end's own stack.
         trace_skbs: what passes between stack and driver.
         xdp: XDP in whatever mode.
@@ -60,10 +57,8 @@ class Instruments:
     remote: Remote
     settings: Settings
     steering: Steering
-    operations: Operations
     traffic: Traffic
     reception: ReceptionProbe
-    packet_sender: PacketSender
     peer: TrafficPeer
     trace_skbs: Callable[[], AbstractContextManager[SkbTrace]]
     xdp: Xdp

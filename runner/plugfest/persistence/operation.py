@@ -136,15 +136,23 @@ def _mtu(instruments: Instruments, _setting: Setting) -> None:
 
 
 def _features(instruments: Instruments, setting: Setting) -> None:
-    """Turn all over, and back, in one request each; what did not turn was refused, and stays."""
+    """Turn all over, and back, in one request each; what did not turn was refused, and stays.
+
+    Raises:
+        AssertionError: one that turned does not turn back.
+    """
     before = instruments.dut.features()
     names = [name for name in TOGGLED if name in before.free and name not in setting.features]
     if not names:
         raise NotOfferedError(f"none of {', '.join(TOGGLED)} can be changed")
     instruments.settings.restore_features()
     instruments.dut.try_set_features({name: name not in before.active for name in names})
+    if instruments.dut.features().active == before.active:
+        raise NotOfferedError(f"none of {', '.join(names)} turns")
     instruments.settings.ready()
     instruments.dut.try_set_features({name: name in before.wanted for name in names})
+    after = instruments.dut.features().active
+    assert after == before.active, f"the features {', '.join(sorted(after ^ before.active))} did not turn back"
 
 
 def _attach(instruments: Instruments, _setting: Setting) -> None:
@@ -180,11 +188,19 @@ def _carrier(instruments: Instruments, _setting: Setting) -> None:
 
 
 def _negotiation(instruments: Instruments, _setting: Setting) -> None:
+    model = instruments.guest.model
+    negotiates = model is not None and model.offers("link.get") and instruments.partner.negotiations > 0
+    before = instruments.partner.negotiations if negotiates else 0
     error = instruments.dut.try_restart_autoneg()
     if error is not None:
         if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
             raise error
         raise NotOfferedError(str(error))
+    if negotiates:
+        # The driver may begin later, and the carrier of before says nothing until then.
+        instruments.until(
+            lambda: instruments.partner.negotiations > before, what="a negotiation begins", timeout=CARRIER_TIMEOUT
+        )
 
 
 def _watchdog(instruments: Instruments, _setting: Setting) -> None:
@@ -207,8 +223,7 @@ def _no_reset_request(instruments: Instruments) -> Any:
     model = instruments.guest.model
     if model is None:
         return f"{instruments.guest.driver.subject} has no model"
-    methods = model.call("control.methods")
-    return None if "device.reset" in methods else {"control.methods": methods}
+    return None if model.offers("device.reset") else "the model has no device.reset"
 
 
 def _self_test(instruments: Instruments, _setting: Setting) -> None:
@@ -226,11 +241,14 @@ def _no_eeprom(instruments: Instruments) -> Any:
     return {"ethtool -e": found["stderr"]} if found["exit_status"] else None
 
 
-def _queue_restart(instruments: Instruments, _setting: Setting) -> None:
+def _split_headers(instruments: Instruments) -> None:
+    """Turn header split on, which binding memory requires where the device has it."""
     if "tcp-data-split" in (instruments.dut.get("rings") or {}):
-        error = instruments.settings.try_set("rings", tcp_data_split=TCP_DATA_SPLIT_ENABLED)
-        if error is not None:
-            raise NotOfferedError(f"header split, which binding memory requires: {error}")
+        instruments.settings.try_set("rings", tcp_data_split=TCP_DATA_SPLIT_ENABLED)
+        instruments.settings.ready()
+
+
+def _queue_restart(instruments: Instruments, _setting: Setting) -> None:
     worker = Worker(instruments.agent)
     instruments.defer(worker.close)
     memory = DmabufProvider(worker, instruments.ifname)
@@ -339,10 +357,11 @@ OPERATIONS: dict[str, Operation] = {
         Operation("EEPROM-read", "reading the EEPROM", _eeprom, _no_eeprom, by_default=frozenset({"VLAN filter"})),
         Operation(
             "queue-restart",
-            "restarting single queues",
+            "restarting the last queue",
             _queue_restart,
             _no_queue_api,
-            by_default=STEERING | {"MTU", "channels", "ring sizes", "XDP program"},
+            prepare=_split_headers,
+            by_default=STEERING | {"MTU", "channels", "ring sizes"},
         ),
     )
 }

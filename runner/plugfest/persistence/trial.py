@@ -66,7 +66,7 @@ class Trial:
             self._skip(self._operation.text, evidence=lacking)
         self._operation.prepare(instruments)
         if self._source is not None:
-            self._default = (setting.reported(), setting.observed())
+            self._default = (setting.reported(), self._observe())
         try:
             setting.set()
         except NotOfferedError as error:
