@@ -15,23 +15,23 @@ IPV4, IPV6, TCP_FLAG, UDP_FLAG, FRAGMENT, ERROR, CONTINUED = (1 << (3 + bit) for
 STANDARD, SEGMENTED, SEGMENT, METADATA = 0x00, 0x10, 0x20, 0x30
 
 
-def register_pages(driver: GveDriver, identity: int, count: int) -> list[int]:
+def register_pages(driver: GveDriver, identity: int, count: int, size: int = PAGE) -> list[int]:
     """Register a page list with shuffled pages; returns their addresses."""
     block = driver.ram.allocate(count * PAGE, PAGE)
     pages = [block + number * PAGE for number in range(count)]
     pages = pages[::2] + pages[1::2][::-1]
     table = driver.ram.allocate(8 * count)
     driver.ram.write(table, struct.pack(f">{count}Q", *pages))
-    driver.command(REGISTER_PAGES, struct.pack(">IIQQ", identity, count, table, PAGE))
+    driver.command(REGISTER_PAGES, struct.pack(">IIQQ", identity, count, table, size))
     return pages
 
 
 class Pages:
     """A page list as one range of bytes."""
 
-    def __init__(self, driver: GveDriver, identity: int, count: int) -> None:
+    def __init__(self, driver: GveDriver, identity: int, count: int, size: int = PAGE) -> None:
         self.identity = identity
-        self.addresses = register_pages(driver, identity, count)
+        self.addresses = register_pages(driver, identity, count, size)
         self._ram = driver.ram
 
     def write(self, offset: int, data: bytes) -> None:
@@ -47,10 +47,10 @@ class Pages:
 class GqiReceive:
     """A receive queue, whose slots hold the buffers' offsets."""
 
-    def __init__(self, driver: GveDriver, index: int, *, ring: int = 256) -> None:
+    def __init__(self, driver: GveDriver, index: int, *, ring: int = 256, page_size: int = PAGE) -> None:
         self.driver, self.index, self.ring = driver, index, ring
         self.block = driver.blocks // 2 + index
-        self.pages = Pages(driver, 1000 + index, ring)
+        self.pages = Pages(driver, 1000 + index, ring, page_size)
         ram = driver.ram
         self.descriptors = ram.allocate(ring * 64, PAGE)
         self.slots = ram.allocate(ring * 8, PAGE)
@@ -119,10 +119,10 @@ class GqiReceive:
 class GqiTransmit:
     """A transmit queue: descriptors with offsets into its page list."""
 
-    def __init__(self, driver: GveDriver, index: int, *, ring: int = 256, pages: int = 64) -> None:
+    def __init__(self, driver: GveDriver, index: int, *, ring: int = 256, pages: int = 64, page_size: int = PAGE) -> None:
         self.driver, self.index, self.count = driver, index, ring
         self.block = index
-        self.pages = Pages(driver, index, pages)
+        self.pages = Pages(driver, index, pages, page_size)
         self.size = pages * PAGE
         ram = driver.ram
         self.descriptors = ram.allocate(ring * 16, PAGE)

@@ -42,10 +42,28 @@ def test_page_lists(bench: Bench) -> None:
     assert driver.ask(g.REGISTER_PAGES, struct.pack(">IIQQ", g.RAW, 4, driver.ram.iova, 4096)) == g.INVALID_ARGUMENT
     assert driver.ask(g.REGISTER_PAGES, struct.pack(">IIQQ", 6, 4, 0xDEAD_0000_0000, 4096)) == g.INVALID_ARGUMENT
     assert driver.ask(g.REGISTER_PAGES, struct.pack(">IIQQ", 6, 1 << 21, driver.ram.iova, 4096)) == g.RESOURCE_EXHAUSTED
+    assert driver.ask(g.REGISTER_PAGES, struct.pack(">IIQQ", 6, 4, driver.ram.iova, 1)) == g.INVALID_ARGUMENT
     assert driver.ask(g.UNREGISTER_PAGES, struct.pack(">I", 1000)) == g.FAILED_PRECONDITION, "a queue uses it"
     bench.rx[0].destroy()
     assert driver.ask(g.UNREGISTER_PAGES, struct.pack(">I", 1000)) == g.PASSED
     assert driver.ask(g.UNREGISTER_PAGES, struct.pack(">I", 5)) == g.PASSED
+
+
+def test_page_lists_without_a_page_size(bench: Bench) -> None:
+    """DPDK's driver leaves the size at 0: pages of 4096 bytes, which queues can use."""
+    driver = bench.driver
+    assert driver.ask(g.REGISTER_PAGES, struct.pack(">IIQQ", 6, 0, driver.ram.iova, 0)) == g.INVALID_ARGUMENT
+    for queue in (bench.tx[0], bench.rx[0]):
+        queue.destroy()
+        assert driver.ask(g.UNREGISTER_PAGES, struct.pack(">I", queue.pages.identity)) == g.PASSED
+    bench.tx[0] = GqiTransmit(driver, 0, page_size=0).create()
+    bench.rx[0] = GqiReceive(driver, 0, page_size=0).create()
+    bench.rx[0].post()
+    driver.until(lambda: driver.link, "the link")
+    bench.peer.send(datagram(900))
+    assert bench.rx[0].wait()[0].frame == datagram(900)
+    bench.tx[0].send(PLAIN[:50], PLAIN[50:])
+    assert bench.peer.take() == [PLAIN]
 
 
 def test_queues_that_cannot_be(bench: Bench) -> None:

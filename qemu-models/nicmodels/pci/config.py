@@ -157,6 +157,10 @@ class ConfigSpace:
         """The device's own change, such as an error or link status: every bit is written, without effects."""
         self._bytes[offset : offset + size] = value.to_bytes(size, "little")
 
+    def show_interrupt(self, asserted: bool) -> None:
+        """Show in the status register whether the function asserts INTx; INTx disable does not change that (PCI 3.0, 6.2.3)."""
+        self._bytes[STATUS] = self._bytes[STATUS] & ~STATUS_INTERRUPT | (STATUS_INTERRUPT if asserted else 0)
+
     def reset(self) -> None:
         """All registers as after power-on."""
         self._bytes[:] = self._reset_bytes

@@ -10,8 +10,12 @@ import contextlib
 import enum
 import os
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from nicmodels.vfio_user.protocol import IrqAction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class IrqIndex(enum.IntEnum):
@@ -91,6 +95,7 @@ class Interrupts:
         bus_master: command register bit 2; MSI and MSI-X are memory writes and need it.
         intx_disabled: command register bit 10.
         lost: interrupts of vectors that the client had not enabled, by `(mode, vector)`.
+        level_changed: called with the INTx level, each time that the device drives it.
     """
 
     def __init__(self, msix: int = 0, msi: int = 0, intx: int = 1) -> None:
@@ -104,6 +109,7 @@ class Interrupts:
         self.bus_master = True
         self.intx_disabled = False
         self.lost: Counter[tuple[str, int]] = Counter()
+        self.level_changed: Callable[[bool], object] = bool
         self._level = False
 
     def resize(self, msix: int, msi: int, intx: int) -> None:
@@ -153,6 +159,7 @@ class Interrupts:
     def intx(self, level: bool) -> None:
         """Drive the INTx line. It is signalled once, then masked until the client unmasks it (VFIO's automask)."""
         self._level = level
+        self.level_changed(level)
         self.update_intx()
 
     def update_intx(self) -> None:

@@ -60,6 +60,7 @@ class Server:
             msi=0 if msi is None else msi.vectors,
             intx=1 if device.config.interrupt_pin else 0,
         )
+        device.host.interrupts.level_changed = device.config.show_interrupt
         device.command_changed()
         self._listener = listen(path)
         loop.add_reader(self._listener.fileno(), self._accept)

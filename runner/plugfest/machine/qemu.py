@@ -126,6 +126,7 @@ class QemuCommand(MachineConfig):
         memory: MiB.
         ssh_port: port on 127.0.0.1 that is forwarded to the guest's SSH server.
         agent_port: likewise to its agent.
+        cpu: properties of the CPU beside the usual ones, as ``family=23``.
     """
 
     root: GuestRoot
@@ -135,6 +136,7 @@ class QemuCommand(MachineConfig):
     memory: int = 1024
     ssh_port: int = SSH_PORT
     agent_port: int = AGENT_PORT
+    cpu: str = ""
 
     def network(self) -> list[str]:
         """Return the slirp options; ``restrict=on`` keeps the guest offline, so that no verdict depends on the network."""
@@ -145,11 +147,12 @@ class QemuCommand(MachineConfig):
     def machine(self) -> list[str]:
         """Return the part of the command line that a snapshot depends on."""
         accelerator = "tcg,thread=multi" if self.acceleration == "tcg" else self.acceleration
+        cpu = ",".join(filter(None, (_CPU[self.acceleration], self.cpu)))
         options = [
             *("-nodefaults", "-no-user-config", "-display", "none"),
             # A guest that resets on its own has crashed; before a reboot that a test requests, QMP changes this action.
             *("-action", "reboot=shutdown,shutdown=poweroff,panic=none,watchdog=none"),
-            *("-accel", accelerator, "-cpu", _CPU[self.acceleration], "-smp", str(self.cpus)),
+            *("-accel", accelerator, "-cpu", cpu, "-smp", str(self.cpus)),
             *("-m", f"{self.memory}M"),
             *("-object", f"memory-backend-memfd,id=memory,size={self.memory}M,share=on"),
             *("-machine", "q35,memory-backend=memory,vmport=off,smbus=off,sata=off,usb=off"),

@@ -13,7 +13,7 @@ from plugfest.location import recipes_root
 from plugfest.provision.artifact import GuestRoot
 from plugfest.provision.bpf import ensure_bpf
 from plugfest.provision.cache import Cache, digest, digest_of_files, fingerprint
-from plugfest.provision.debian import Packages, unpack
+from plugfest.provision.debian import UNUSED, Packages, unpack
 from plugfest.provision.erofs import make_image
 from plugfest.provision.programs import ensure_programs
 from plugfest.provision.settings import ProvisionSettings
@@ -44,16 +44,22 @@ class Addition:
     """What a guest's root has beside what every guest has.
 
     Attributes:
+        title: what for, as ``upstream's tests``.
         packages: Debian packages; their dependencies come with them.
-        files: a folder that is copied into the root.
+        files: a folder that is copied into the root; None for packages alone.
         place: its path there.
         digest: identifies its contents.
+        unused: folders of the packages that are left out.
+        folder: keep the root as a folder, too, so that a remote host can have the same.
     """
 
+    title: str
     packages: tuple[str, ...]
-    files: Path
-    place: str
-    digest: str
+    files: Path | None = None
+    place: str = ""
+    digest: str = ""
+    unused: tuple[str, ...] = ()
+    folder: bool = False
 
 
 def ensure_root(settings: ProvisionSettings, addition: Addition | None = None) -> GuestRoot:
@@ -61,14 +67,14 @@ def ensure_root(settings: ProvisionSettings, addition: Addition | None = None) -
 
     Args:
         settings: cache and mirror.
-        addition: what it has beside that. Such a root is kept as a folder, too, so that a remote host can have the same.
+        addition: what it has beside that.
 
     Raises:
         InfrastructureError: packages cannot be fetched, or something does not build.
     """
     recipes = recipes_root()
-    more = () if addition is None else addition.packages
-    packages = Packages((*listed(recipes / "packages"), *more), backports=True)
+    more, unused = ((), ()) if addition is None else (addition.packages, addition.unused)
+    packages = Packages((*listed(recipes / "packages"), *more), backports=True, unused=(*UNUSED, *unused))
     bpf = ensure_bpf(settings)
     programs = ensure_programs(settings)
     key = digest(
@@ -80,7 +86,7 @@ def ensure_root(settings: ProvisionSettings, addition: Addition | None = None) -
         agent_digest(recipes),
         bpf.name,
         programs.name,
-        *(() if addition is None else (addition.digest,)),
+        *(() if addition is None else (addition.digest, *addition.unused)),
     )
     tools = ensure_image_tools(settings)
 
@@ -89,18 +95,18 @@ def ensure_root(settings: ProvisionSettings, addition: Addition | None = None) -
             root = Path(scratch) / "root"
             versions = unpack(packages, root, settings)
             furnish(root, recipes, bpf=bpf, programs=programs)
-            if addition is not None:
+            if addition is not None and addition.files is not None:
                 shutil.copytree(addition.files, root / addition.place, symlinks=True)
             compile_python(root)
             make_image(tools, root, target / _IMAGE, name=f"root-{key}")
             (target / _PACKAGES).write_text(json.dumps(versions, indent=1, sort_keys=True))
-            if addition is not None:
+            if addition is not None and addition.folder:
                 root.rename(target / _FOLDER)
 
-    title = "guest root (Debian packages)" if addition is None else "guest root with upstream's tests (Debian packages)"
+    title = f"guest root{'' if addition is None else f' with {addition.title}'} (Debian packages)"
     size = 100 * _MIB if addition is None else 500 * _MIB
     path = Cache(settings.cache).get("root", key, build, title=title, size=size, space=5 * size)
-    folder = None if addition is None else path / _FOLDER
+    folder = path / _FOLDER if addition is not None and addition.folder else None
     return GuestRoot(image=path / _IMAGE, packages=path / _PACKAGES, digest=fingerprint(path), folder=folder)
 
 

@@ -18,4 +18,5 @@ def ensure_image(settings: ProvisionSettings, tests: Selftests) -> GuestRoot:
     Raises:
         InfrastructureError: packages cannot be fetched, or something does not build.
     """
-    return ensure_root(settings, Addition(listed(recipes_root() / PACKAGES), tests.tree, PLACE, tests.digest))
+    packages = listed(recipes_root() / PACKAGES)
+    return ensure_root(settings, Addition("upstream's tests", packages, tests.tree, PLACE, tests.digest, folder=True))

@@ -611,6 +611,21 @@ class TestInterrupts:
         client.config_write(4, 0, 2)
         assert client.irq_count(v.INTX, 0) == 1
 
+    def test_intx_shows_in_the_status_register(self, client: VfioClient) -> None:
+        """By it a driver of a shared line, as uio_pci_generic, knows its own interrupt; INTx disable does not clear it."""
+        assert not client.config_read(6, 2) & 8
+        for command in (0, 0x400):
+            client.config_write(4, command, 2)
+            client.write(0, LINE.offset, 1)
+            assert client.config_read(6, 2) & 8
+            client.config_write(6, 8, 2)  # read-only
+            assert client.config_read(6, 2) & 8
+            client.write(0, LINE.offset, 0)
+            assert not client.config_read(6, 2) & 8
+        client.write(0, LINE.offset, 1)
+        client.reset()
+        assert not client.config_read(6, 2) & 8
+
     def test_msi_mask_keeps_pending(self, client: VfioClient, served: ServedDevice) -> None:
         client.enable()
         client.enable_irqs(v.MSI, 4)

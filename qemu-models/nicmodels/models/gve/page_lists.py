@@ -83,7 +83,10 @@ class PageLists:
         self._lists.clear()
 
     def register(self, fields: dict[str, int]) -> None:
-        """The command register_page_list.
+        """The command register_page_list. A page size of 0 stands for the only one.
+
+        Sources: gve_adminq_register_page_list of Linux (gve_adminq.c) and of FreeBSD (sys/dev/gve/gve_adminq.c) write the size of
+        their pages, 4096 bytes; that of DPDK (drivers/net/gve/base/gve_adminq.c), which has pages of 4096 bytes, too, leaves it at 0.
 
         Raises:
             CommandError: the id is in use, there are too many pages, or their size is wrong.
@@ -94,7 +97,7 @@ class PageLists:
             raise CommandError(Status.UNIMPLEMENTED, "no page lists")
         if identity in self._lists:
             raise CommandError(Status.ALREADY_EXISTS, f"page list {identity}")
-        if identity == RAW or not number or fields["page_size"] != PAGE:
+        if identity == RAW or not number or fields["page_size"] not in (0, PAGE):
             raise CommandError(
                 Status.INVALID_ARGUMENT, f"page list {identity:#x} of {number} pages of {fields['page_size']} bytes"
             )
