@@ -15,9 +15,9 @@ from plugfest.machine.snapshot import Snapshots
 from plugfest.machine.tap import Tap
 from plugfest.machine.virtual import DUT_MAC
 
-HUGE_PAGES = 224
+HUGE_PAGES = 160
 """Of 2 MiB: DPDK's memory. The guest has 1 GiB."""
-_HUGE_PAGES = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
+_MOUNTED = "/dev/hugepages"
 _UIO = "uio_pci_generic"
 _LOAD_TIMEOUT = 60.0
 
@@ -101,8 +101,12 @@ class ClientMachine:
 
     def _bind(self) -> str:
         agent = self.guest.agent
-        done = agent.call("process.run", command=["modprobe", _UIO], timeout=_LOAD_TIMEOUT)
-        assert done["exit_status"] == 0, done["stderr"]
+        agent.call("files.write", path="/proc/sys/vm/nr_hugepages", text=str(HUGE_PAGES))
+        found = int(agent.call("files.read", path="/proc/sys/vm/nr_hugepages"))
+        assert found == HUGE_PAGES, f"the guest has {found} huge pages"
+        for command in (["modprobe", _UIO], ["mkdir", "-p", _MOUNTED], ["mount", "-t", "hugetlbfs", "none", _MOUNTED]):
+            done = agent.call("process.run", command=command, timeout=_LOAD_TIMEOUT)
+            assert done["exit_status"] == 0, done["stderr"]
         pattern = f"/sys/bus/pci/devices/{port_address(0)}/0000:??:??.?/"
         limit = self.guest.deadline(10)
         while not (folders := agent.call("files.glob", path=f"{pattern}driver_override")):
@@ -111,14 +115,6 @@ class ClientMachine:
         agent.call("files.write", path=folders[0], text=_UIO)
         agent.call("files.write", path=f"/sys/bus/pci/drivers/{_UIO}/bind", text=address)
         return address
-
-    def renew_memory(self) -> None:
-        """Give DPDK huge pages in the order of their addresses: a page list needs two side by side; what a process returns has no order."""
-        agent = self.guest.agent
-        for number in (0, HUGE_PAGES):
-            agent.call("files.write", path=_HUGE_PAGES, text=str(number))
-        found = int(agent.call("files.read", path=_HUGE_PAGES))
-        assert found == HUGE_PAGES, f"the guest has {found} huge pages"
 
     def faulty(self) -> dict[str, Any]:
         """Return what the model counts of a driver, or of itself, that does what it must not."""

@@ -47,7 +47,6 @@ def machine(request: pytest.FixtureRequest, plan: RunPlan) -> Iterator[ClientMac
 @pytest.fixture(scope="module")
 def running(machine: ClientMachine) -> Iterator[Testpmd]:
     """The module's testpmd: it takes a minute to start on a busy host."""
-    machine.renew_memory()
     with Testpmd(machine.guest, machine.device, options=machine.nic.options) as found:
         yield found
 

@@ -25,10 +25,9 @@ RING = 256
 FRAMES = 2100
 """More than eight times round the ring."""
 OPTIONS = ("--rxq=4", "--txq=4", f"--rxd={RING}", f"--txd={RING}")
+ALL = frozenset({"vlan", "rx-checksum", "ip-checksum", "checksum", "jumbo", "reset", "link", "histogram"})
 NICS = [
-    Nic(
-        "ixgbe", options=OPTIONS, port=frozenset({"vlan", "rx-checksum", "ip-checksum", "jumbo", "reset", "histogram"})
-    ),
+    Nic("ixgbe", options=OPTIONS, port=ALL),
     Nic("gve", "gqi", options=OPTIONS),
     Nic("gve", "std", options=OPTIONS, port=frozenset({"rx-checksum", "ip-checksum"}), receives=False),
 ]
@@ -36,6 +35,11 @@ NICS = [
 RECEIVE_CRASH = (
     "net_gve of DPDK 24.11.8 crashes at the second frame of a DQO queue: gve_rx_burst_dqo clears the next entry of its ring of "
     "buffers, not the one that it has taken (commit 0c58d6c780 of the branch 24.11)"
+)
+
+NO_SEED = (
+    "net_gve has no tx_pkt_prepare and writes no pseudo-header's sum, to which the device adds the rest (Linux's CHECKSUM_PARTIAL): "
+    "the checksum that leaves is wrong"
 )
 
 pytestmark = [pytest.mark.clients, pytest.mark.parametrize("machine", NICS, indirect=True, ids=str, scope="module")]
@@ -293,6 +297,8 @@ def test_receive_checksums(machine: ClientMachine, testpmd: Testpmd) -> None:
 def test_transmit_checksums(machine: ClientMachine, testpmd: Testpmd) -> None:
     """The device finishes every checksum, whatever stood in the frame."""
     need(machine)
+    if "checksum" not in machine.nic.port:
+        pytest.xfail(NO_SEED)
     chance = random.Random(7)
     sent, wanted = [], []
     for number in range(800):
@@ -322,7 +328,10 @@ def test_segmentation(machine: ClientMachine, testpmd: Testpmd, version: int) ->
     testpmd.reconfigure(*(f"csum set {kind} hw 0" for kind in (*_ip(machine), "tcp")), f"tso set {segment} 0")
     try:
         for number in range(270):
-            payload = random.Random(number).randbytes(1 + 137 * number % 1400)
+            least = (
+                1 if "checksum" in machine.nic.port else segment + 1
+            )  # a shorter packet has its checksum finished alone
+            payload = random.Random(number).randbytes(least + 137 * number % (1400 - least))
             whole = request(machine, version, TCP, payload, sequence=number * 100_003, identification=number)
             back = TxRequest(
                 probe.Ends(taps.MAC, machine.mac, echo.ends(machine).destination, echo.ends(machine).sources),
@@ -382,7 +391,7 @@ def test_jumbo(machine: ClientMachine, testpmd: Testpmd) -> None:
 
 def test_link(machine: ClientMachine, testpmd: Testpmd) -> None:
     """The driver sees the link go and come back, and frames go on."""
-    need(machine)
+    need(machine, "link")
     sent = echo.frames(machine, 20)
     for _ in range(3):
         machine.model.call("link.set", up=False)

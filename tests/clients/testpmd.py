@@ -21,6 +21,8 @@ from plugfest.machine.guest import Guest
 PROMPT = "testpmd> "
 _TERMINAL = "import pty, sys; pty.spawn(sys.argv[1:])"
 """It writes lines at once to a terminal only."""
+_MEMORY = ("--legacy-mem", "--huge-unlink")
+"""All pages at once, in the order of their addresses: a page list of gVNIC's is larger than one, and must be contiguous."""
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _START, _COMMAND = 30.0, 10.0
 """Seconds, on a guest of speed 1."""
@@ -58,7 +60,7 @@ class Testpmd:
         """
         self._guest = guest
         own = ["-i", f"--total-num-mbufs={mbufs}", *options]
-        words = ["dpdk-testpmd", "-l", "0,1", "--in-memory", "--no-telemetry", "-a", device, *eal, "--", *own]
+        words = ["dpdk-testpmd", "-l", "0,1", *_MEMORY, "--no-telemetry", "-a", device, *eal, "--", *own]
         self._channel: Channel = guest.ssh.channel(f"exec python3 -S -c '{_TERMINAL}' {' '.join(words)}")
         self._text = ""
         self.banner = self._until_prompt(_START, " ".join(words))
@@ -182,12 +184,12 @@ class Testpmd:
 
     def _until_prompt(self, seconds: float, what: str) -> str:
         limit = self._guest.deadline(seconds)
-        while not self._text.endswith(PROMPT):
+        while PROMPT not in self._text:  # events are printed behind it
             if limit.passed or (self._channel.exit_status_ready() and not self._channel.recv_ready()):
                 why = "no prompt in time" if limit.passed else "it ended"
                 raise TestpmdError(f"{what}: {why}; it printed:\n{self._text[-4000:]}")
             self._read(min(0.2, max(limit.remaining, 0.01)))
-        text, self._text = self._text.removesuffix(PROMPT), ""
+        text, _, self._text = self._text.partition(PROMPT)
         return text
 
     def _read(self, seconds: float) -> None:
@@ -224,7 +226,7 @@ class Packet:
     flags: frozenset[str]
 
 
-_PACKET = re.compile(r"^ +src=(?P<source>[0-9A-Fa-f:]{17}) - (?P<fields>.*)\n +ol_flags: (?P<flags>.*)$", re.MULTILINE)
+_PACKET = re.compile(r"^ +src=(?P<source>[0-9A-Fa-f:]{17}) - (?P<fields>.*)\n +ol_flags: (?P<flags>.*)\n", re.MULTILINE)
 
 
 def packets(text: str) -> list[Packet]:

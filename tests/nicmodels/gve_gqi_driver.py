@@ -119,7 +119,9 @@ class GqiReceive:
 class GqiTransmit:
     """A transmit queue: descriptors with offsets into its page list."""
 
-    def __init__(self, driver: GveDriver, index: int, *, ring: int = 256, pages: int = 64, page_size: int = PAGE) -> None:
+    def __init__(
+        self, driver: GveDriver, index: int, *, ring: int = 256, pages: int = 64, page_size: int = PAGE
+    ) -> None:
         self.driver, self.index, self.count = driver, index, ring
         self.block = index
         self.pages = Pages(driver, index, pages, page_size)
