@@ -84,23 +84,23 @@ def test_echo(machine: ClientMachine, testpmd: Testpmd, mode: str) -> None:
         seen = echo.exchange(machine, sent)
     echo.assert_same(seen.received, sent if mode == "io" else map(probe.swapped, sent))
     stats = testpmd.stats()
-    octets = sum(map(len, sent))
+    length = sum(map(len, sent))
     wanted = {
         "RX-packets": FRAMES,
-        "RX-bytes": octets,
+        "RX-bytes": length,
         "TX-packets": FRAMES,
-        "TX-bytes": octets,
+        "TX-bytes": length,
         "RX-missed": 0,
         "RX-errors": 0,
         "RX-nombuf": 0,
         "TX-errors": 0,
         "rx_good_packets": FRAMES,
-        "rx_good_bytes": octets,
+        "rx_good_bytes": length,
         "tx_good_packets": FRAMES,
-        "tx_good_bytes": octets,
+        "tx_good_bytes": length,
     }
     if "histogram" in machine.nic.port:
-        wanted |= {"rx_total_packets": FRAMES, "rx_total_bytes": octets, "tx_total_packets": FRAMES}
+        wanted |= {"rx_total_packets": FRAMES, "rx_total_bytes": length, "tx_total_packets": FRAMES}
         wanted |= {"rx_crc_errors": 0, "rx_missed_errors": 0, "rx_l3_l4_xsum_error": 0, "rx_multicast_packets": 0}
         wanted |= histogram(sent, "rx") | histogram(sent, "tx")
     assert subset(stats, wanted) == wanted

@@ -20,7 +20,7 @@ class SkippedError(Exception):
 
 
 class Device:
-    """An interface with one setting, which operations change as told."""
+    """An interface with one setting, which operations change as the test says."""
 
     def __init__(self) -> None:
         self.reported, self.in_effect = "default", "default"

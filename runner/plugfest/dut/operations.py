@@ -7,7 +7,7 @@ Source: Documentation/networking/statistics.rst, "routine operations like bringi
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from plugfest.machine.agent import AgentError, KernelLacksError
@@ -42,14 +42,25 @@ def other_rings(rings: Mapping[str, int]) -> dict[str, int] | None:
     return {side: 2 * size if 2 * size <= most else size // 2 for side, (size, most) in sizes.items()}
 
 
-def other_channels(channels: Mapping[str, int]) -> dict[str, int] | None:
-    """Return other numbers of channels than the present ones; None where there is but one of each, or none can be set."""
+def other_channels(channels: Mapping[str, int], *, more: bool = False) -> dict[str, int] | None:
+    """Return other numbers of channels than the present ones; None where there is but one of each, or none can be set.
+
+    Args:
+        channels: the present ones, and the most.
+        more: one more where there can be more of all. Else one fewer where there can be: what was counted by a queue that goes must not
+            be lost.
+    """
     for kinds in (("combined",), ("rx", "tx")):
         counts = {kind: (channels.get(f"{kind}-count", 0), channels.get(f"{kind}-max", 0)) for kind in kinds}
         if all(most > 1 and count > 0 for count, most in counts.values()):
-            # Fewer where there can be: what was counted by a queue that goes must not be lost.
-            return {f"{kind}_count": count - 1 or count + 1 for kind, (count, _) in counts.items()}
+            up = more and all(count < most for count, most in counts.values())
+            return {f"{kind}_count": count + 1 if up else count - 1 or count + 1 for kind, (count, _) in counts.items()}
     return None
+
+
+def counts_of(channels: Mapping[str, int], names: Iterable[str]) -> dict[str, int]:
+    """Return the present numbers of channels, by the names that `other_channels` uses."""
+    return {name: channels[name.replace("_", "-")] for name in names}
 
 
 class Operations:
@@ -130,7 +141,7 @@ class Operations:
         other = other_channels(now)
         if other is None:
             raise NotOfferedError(f"channels: {now}")
-        return other, {name: now[name.replace("_", "-")] for name in other}
+        return other, counts_of(now, other)
 
     def change_mtu(self) -> None:
         """Lower the MTU and raise it again: many drivers set their device up anew."""

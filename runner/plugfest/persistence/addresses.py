@@ -25,7 +25,6 @@ class VlanFilter(Setting):
     """A VLAN passes the device's filter, another does not."""
 
     name = "VLAN filter"
-    features = frozenset({VLAN_FILTER})
 
     def set(self) -> None:
         """Turn the filter on, and create an interface for a VLAN."""

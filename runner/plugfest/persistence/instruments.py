@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from plugfest.traffic.packet_socket import PacketSender
+from plugfest.traffic.reception import LOCAL_ETHERTYPE
 
 if TYPE_CHECKING:
     from plugfest.deadline import Until
     from plugfest.dut.dut import Dut
+    from plugfest.dut.operations import Operations
     from plugfest.dut.settings import Settings
     from plugfest.dut.skb_trace import SkbTrace
     from plugfest.dut.steering import Steering
@@ -37,6 +39,7 @@ class Instruments:
         remote: the other end of the wire.
         settings: changes that are undone when the test ends.
         steering: likewise.
+        operations: routine ones.
         traffic: probes.
         reception: which frames the DUT receives.
         peer: the remote end's own stack.
@@ -57,6 +60,7 @@ class Instruments:
     remote: Remote
     settings: Settings
     steering: Steering
+    operations: Operations
     traffic: Traffic
     reception: ReceptionProbe
     peer: TrafficPeer
@@ -81,6 +85,12 @@ class Instruments:
         """The interface's name."""
         return self.dut.ifname
 
+    def frame_from(self, length: int) -> bytes:
+        """Return a frame from the interface to the remote end, of so many bytes without FCS."""
+        macs = bytes.fromhex((self.remote.mac + self.dut.mac).replace(":", ""))
+        head = macs + LOCAL_ETHERTYPE
+        return head + bytes(at & 0xFF for at in range(length - len(head)))
+
     def send_from(self, ifname: str, frame: bytes, *, on_wire: bytes | None = None, cpu: int | None = None) -> None:
         """Send a frame from the interface, or one above it, and wait until it is on the wire.
 
@@ -101,6 +111,4 @@ class Instruments:
     def ask_model(self, method: str) -> Any:
         """Return what a control method of the model returns; None without a model, or where it has no such method."""
         model = self.guest.model
-        if model is None or method not in model.call("control.methods"):
-            return None
-        return model.call(method)
+        return model.call(method) if model is not None and model.offers(method) else None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from plugfest.dut.dut import TCP_DATA_SPLIT_ENABLED
-from plugfest.dut.operations import NotOfferedError, other_rings
+from plugfest.dut.operations import NotOfferedError, counts_of, other_channels, other_rings
 from plugfest.machine.agent import AgentError, KernelLacksError
 from plugfest.machine.console import TRANSMIT_WATCHDOG
 from plugfest.machine.worker import Worker
@@ -33,7 +33,7 @@ REQUEST_TIMEOUT = 10
 """Seconds, on a guest of speed 1, for the driver to reset its device once the device asks for that."""
 
 
-def _nothing(_bench: Instruments) -> Any:
+def _nothing(_instruments: Instruments) -> Any:
     return None
 
 
@@ -62,23 +62,25 @@ class Operation:
     budget: int | None = None
 
 
+def _made(instruments: Instruments, what: object, error: AgentError | None) -> None:
+    """Raise AssertionError if the way back was rejected; what the operation changed first is undone when the test ends."""
+    assert error is None, f"setting {what} of {instruments.ifname} was rejected: {error}"
+
+
 def _down_up(instruments: Instruments, _setting: Setting) -> None:
     instruments.settings.set_link(up=False)
-    instruments.settings.set_link(up=True)
-
-
-def _there_and_back(instruments: Instruments, what: str, other: dict[str, int], before: dict[str, int]) -> None:
-    error = instruments.settings.try_set(what, **other)
-    if error is not None:
-        raise NotOfferedError(f"{what} {other}: {error}")
-    instruments.settings.set(what, **before)
+    _made(instruments, {"up": True}, instruments.dut.try_set_link(up=True))
 
 
 def _ring_sizes(instruments: Instruments, _setting: Setting) -> None:
-    now = instruments.dut.get("rings") or {}
+    now, settings = instruments.dut.get("rings") or {}, instruments.settings
     other = other_rings(now)
     assert other is not None, now
-    _there_and_back(instruments, "rings", other, {side: now[side] for side in other})
+    error = settings.try_set("rings", **other)
+    if error is not None:
+        raise NotOfferedError(f"rings {other}: {error}")
+    before = {side: now[side] for side in other}
+    _made(instruments, f"rings {before}", settings.try_set_without_undo("rings", **before))
 
 
 def _no_ring_sizes(instruments: Instruments) -> Any:
@@ -92,13 +94,8 @@ def more_or_fewer_channels(instruments: Instruments) -> tuple[dict[str, int], di
     More rather than fewer: the kernel refuses to remove a channel that an RSS table or a rule uses, and going back removes one.
     """
     now = instruments.dut.get("channels") or {}
-    for kinds in (("combined",), ("rx", "tx")):
-        counts = {kind: (now.get(f"{kind}-count", 0), now.get(f"{kind}-max", 0)) for kind in kinds}
-        if all(count > 0 and most > 1 for count, most in counts.values()):
-            more = all(count < most for count, most in counts.values())
-            other = {f"{kind}_count": count + 1 if more else count - 1 for kind, (count, _) in counts.items()}
-            return other, {f"{kind}_count": count for kind, (count, _) in counts.items()}
-    return None
+    other = other_channels(now, more=True)
+    return None if other is None else (other, counts_of(now, other))
 
 
 def _channels(instruments: Instruments, _setting: Setting) -> None:
@@ -132,7 +129,7 @@ def _mtu(instruments: Instruments, _setting: Setting) -> None:
     if error is not None:
         raise NotOfferedError(f"mtu {before - 100}: {error}")
     instruments.settings.ready()
-    instruments.settings.set_link(mtu=before)
+    _made(instruments, {"mtu": before}, instruments.dut.try_set_link(mtu=before))
 
 
 def _features(instruments: Instruments, setting: Setting) -> None:
@@ -157,13 +154,7 @@ def _features(instruments: Instruments, setting: Setting) -> None:
 
 def _attach(instruments: Instruments, _setting: Setting) -> None:
     # Without the removal of what the driver rejects it for, which may be the setting.
-    xdp = instruments.xdp
-    try:
-        xdp.attach("xdp_pass")
-    except AgentError as error:
-        raise NotOfferedError(str(error)) from error
-    instruments.settings.ready()
-    xdp.detach()
+    instruments.operations.attach_program()
 
 
 def _lacks(flag: str) -> Callable[[Instruments], Any]:
@@ -191,11 +182,7 @@ def _negotiation(instruments: Instruments, _setting: Setting) -> None:
     model = instruments.guest.model
     negotiates = model is not None and model.offers("link.get") and instruments.partner.negotiations > 0
     before = instruments.partner.negotiations if negotiates else 0
-    error = instruments.dut.try_restart_autoneg()
-    if error is not None:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
-            raise error
-        raise NotOfferedError(str(error))
+    instruments.operations.restart_negotiation()
     if negotiates:
         # The driver may begin later, and the carrier of before says nothing until then.
         instruments.until(
@@ -365,4 +352,4 @@ OPERATIONS: dict[str, Operation] = {
         ),
     )
 }
-"""By name, in the order of the reports' matrix."""
+"""By name."""

@@ -17,7 +17,7 @@ class Setting(ABC):
     Attributes:
         name: as the reports have it.
         own: the operations that change this setting itself; with these it is not paired.
-        features: what an operation that changes features leaves alone: they are part of this setting.
+        features: of those that the operation "features" turns over, the ones that this setting needs: it leaves them alone.
         drops: the operations that the kernel's documents allow to drop it, each with the source; it must then be reported as
             dropped, and not be in effect.
     """

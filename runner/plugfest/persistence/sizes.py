@@ -11,7 +11,6 @@ from typing import Any
 
 from plugfest.dut.operations import NotOfferedError
 from plugfest.persistence.setting import Setting
-from plugfest.traffic.reception import LOCAL_ETHERTYPE
 
 STANDARD_MTU, JUMBO_MTU = 1500, 4000
 SMALLER_MTU = 1400
@@ -45,10 +44,8 @@ class Mtu(Setting):
     def observed(self) -> Any:
         """Whether frames of that MTU pass both ways."""
         instruments, length = self.instruments, self._mtu + HEADER
-        macs = bytes.fromhex((instruments.remote.mac + instruments.dut.mac).replace(":", ""))
-        frame = macs + LOCAL_ETHERTYPE + bytes(at & 0xFF for at in range(length - HEADER))
         try:
-            instruments.send_from(instruments.ifname, frame)
+            instruments.send_from(instruments.ifname, instruments.frame_from(length))
         except AssertionError:
             sent = []
         else:
@@ -83,7 +80,7 @@ class RingSizes(Setting):
         return {side: rings.get(side) for side in ("rx", "tx")}
 
     def observed(self) -> Any:
-        """The sizes of the device's queues, where its model tells them."""
+        """The sizes of the device's queues, where its model reports them."""
         queues = self.instruments.ask_model("model.queues")
         if queues is None:
             return None
@@ -143,7 +140,7 @@ class PauseFrames(Setting):
         return self.instruments.dut.get("pause")
 
     def observed(self) -> Any:
-        """What the device is set to, where its model tells that."""
+        """What the device is set to, where its model reports that."""
         return self.instruments.ask_model("model.flow_control")
 
     def shows(self, observed: Any) -> bool:
@@ -153,7 +150,7 @@ class PauseFrames(Setting):
 
 
 class PrivateFlag(Setting):
-    """A private flag, turned over: the first that the driver lets be."""
+    """A private flag, turned over: the first that the driver accepts."""
 
     name = "private flags"
 

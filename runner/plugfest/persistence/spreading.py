@@ -191,7 +191,6 @@ class NtupleRule(_Spread):
     """A rule for a port."""
 
     name = "ntuple rule"
-    features = frozenset({NTUPLE})
 
     def set(self) -> None:
         """Insert it: to the last queue."""

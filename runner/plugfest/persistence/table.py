@@ -41,7 +41,7 @@ SETTINGS: dict[str, type[Setting]] = {
         programs.ZeroCopySockets,
     )
 }
-"""By name, in the order of the reports' matrix."""
+"""By name."""
 
 
 def pairs(setting: str) -> Iterator[tuple[Operation, bool]]:
