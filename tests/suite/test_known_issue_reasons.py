@@ -16,7 +16,6 @@ UNMEASURED = frozenset(
         "gve: reading the statistics while the interface goes down dereferences NULL",
         "gve: the MTU can be raised under an XDP program, which then sees the first 2048 bytes of a frame",
         "gve: zero-copy AF_XDP is advertised and refused, whatever the MTU",
-        "ixgbe: a hung transmit queue oopses the driver: ixgbe_pf_handle_tx_hang() uses the wrong private data",
         "virtio_net: detaching an XDP program removes queues that zero-copy AF_XDP pools are bound to",
         "xgbe: a link poll racing with ndo_stop leaves the carrier on without a link",
     }
