@@ -28,6 +28,8 @@ OWN_CACHE = os.environ.get(CACHE)
 """The user's."""
 NO_CACHE = "/dev/null/for-tests-with-the-fixture-provisioning"
 """Nothing can be read or made below a file; the errors of the project and of what it runs name the path."""
+LONGEST = 2400
+"""Seconds after which a test that boots or is slow has hung; of the others, pyproject.toml has the limit."""
 RESERVED = ("qemu-system-x86_64", "bwrap")
 """Programs that only tests marked `boot` may start."""
 
@@ -56,6 +58,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.boot)
         elif item.get_closest_marker("boot"):
             raise pytest.UsageError(f"{item.nodeid}: expected the fixture provisioning, found the mark boot without it")
+        if item.get_closest_marker("boot") or item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(LONGEST))
 
 
 @pytest.hookimpl(trylast=True)

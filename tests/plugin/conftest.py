@@ -89,7 +89,17 @@ class Suite:
                 },
             )
         # Hypothesis' plugin would be imported, and rewritten, in each of these runs: two seconds for nothing.
-        arguments = ("-p", "plugfest.plugin", "-p", "no:hypothesispytest", "-qq", f"--plugfest-plan={path}", *args)
+        arguments = (
+            "-p",
+            "plugfest.plugin",
+            "-p",
+            "no:hypothesispytest",
+            "-p",
+            "no:timeout",
+            "-qq",
+            f"--plugfest-plan={path}",
+            *args,
+        )
         # A fork has the plugin imported, which pytest would rather have rewritten.
         quiet = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
         return self._run_forked((*quiet, *arguments)) if forked else self.pytester.runpytest_inprocess(*arguments)
@@ -116,10 +126,16 @@ class Suite:
                 sys.stdout.flush()
                 sys.stderr.flush()
                 os._exit(status)
-        status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-        out, err = (path.read_text() for path in streams)
-        sys.stdout.write(out)
-        sys.stderr.write(err)
+        try:
+            status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        except BaseException:  # it has hung: pytest's faulthandler says where
+            os.kill(process, signal.SIGABRT)
+            os.waitpid(process, 0)
+            raise
+        finally:
+            out, err = (path.read_text() for path in streams)
+            sys.stdout.write(out)
+            sys.stderr.write(err)
         known = pytest.ExitCode(status) if status in list(pytest.ExitCode) else status
         return pytest.RunResult(known, out.splitlines(), err.splitlines(), 0.0)
 

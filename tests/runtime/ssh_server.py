@@ -63,18 +63,24 @@ class SshServer(paramiko.ServerInterface):
         """Pass the first connection on."""
         with listener:
             near, origin = listener.accept()
-        channel = self.transports[-1].open_forwarded_tcpip_channel(origin, near.getsockname())
+        with near:
+            try:
+                channel = self.transports[-1].open_forwarded_tcpip_channel(origin, near.getsockname())
+            except paramiko.SSHException:  # the client closed it before this thread saw that it was open
+                return
+            returning = threading.Thread(target=self._return, args=(channel, near), daemon=True)
+            returning.start()
+            with suppress(OSError):
+                while data := near.recv(1 << 16):
+                    channel.sendall(data)
+                channel.shutdown_write()
+            returning.join()
 
-        def back() -> None:
+    def _return(self, channel: paramiko.Channel, near: socket.socket) -> None:
+        with suppress(OSError):
             while data := channel.recv(1 << 16):
                 near.sendall(data)
             near.shutdown(socket.SHUT_WR if channel.eof_received and not channel.closed else socket.SHUT_RDWR)
-
-        threading.Thread(target=back, daemon=True).start()
-        with suppress(OSError):
-            while data := near.recv(1 << 16):
-                channel.sendall(data)
-            channel.shutdown_write()
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         threading.Thread(target=self._run, args=(channel, command), daemon=True).start()
@@ -121,6 +127,8 @@ class SshServer(paramiko.ServerInterface):
 
     def close(self) -> None:
         """Close it, and kill what it runs."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # which wakes the thread that accepts
         self._listener.close()
         self.drop()
         for process in self.processes:

@@ -294,7 +294,7 @@ class SshSession:
 
 def _relay(channel: paramiko.Channel, target: tuple[str, int]) -> None:
     """Pass data between a forwarded channel and an address of this network namespace, until both directions have ended."""
-    with channel:
+    with suppress(OSError, EOFError, paramiko.SSHException), channel:  # to close it fails once the guest has ended
         try:
             connection = socket.create_connection(target, timeout=10.0)
         except OSError:
