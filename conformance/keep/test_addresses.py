@@ -15,7 +15,7 @@ RX_MODE = "Documentation/networking/netdevices.rst, ndo_set_rx_mode; net/core/de
     source=VLAN,
     falsified_by=("rx.vlan.filter-closed", "rx.vlan.filter-open"),
     keeps="VLAN filter",
-    after_reset=True,
+    fault_from_step=2,
 )
 def test_vlan_filter(trial, operation, step):
     """After each operation the device receives the frames of a VLAN that has an interface, and not those of another."""
@@ -35,7 +35,7 @@ def test_vlan_filter(trial, operation, step):
     source=f"{RX_MODE}; include/linux/netdevice.h, dev_uc_add",
     falsified_by="rx.unicast.ignored",
     keeps="unicast list",
-    after_reset=True,
+    fault_from_step=2,
 )
 def test_unicast_list(trial, operation, step):
     """After each operation the device receives frames to a second unicast address of the interface."""
@@ -53,7 +53,7 @@ def test_unicast_list(trial, operation, step):
     source=RX_MODE,
     falsified_by="rx.multicast.ignored",
     keeps="multicast list",
-    after_reset=True,
+    fault_from_step=2,
 )
 def test_multicast_list(trial, operation, step):
     """After each operation the device receives frames to a group that the interface has joined."""
@@ -71,7 +71,7 @@ def test_multicast_list(trial, operation, step):
     source="include/uapi/linux/if.h, IFF_PROMISC",
     falsified_by="rx.promiscuous.ignored",
     keeps="promiscuous mode",
-    after_reset=True,
+    fault_from_step=2,
 )
 def test_promiscuous(trial, operation, step):
     """After each operation a promiscuous interface still receives frames to all addresses."""
@@ -89,7 +89,7 @@ def test_promiscuous(trial, operation, step):
     source="include/uapi/linux/if.h, IFF_ALLMULTI",
     falsified_by="rx.promiscuous.ignored",
     keeps="all-multicast mode",
-    after_reset=True,
+    fault_from_step=2,
 )
 def test_all_multicast(trial, operation, step):
     """After each operation an interface in all-multicast mode still receives frames to all groups."""
@@ -107,7 +107,7 @@ def test_all_multicast(trial, operation, step):
     source="Documentation/networking/netdevices.rst, ndo_set_mac_address",
     falsified_by="rx.unicast.ignored",
     keeps="hardware address",
-    after_reset=True,
+    fault_from_step=2,
 )
 def test_hardware_address(trial, operation, step):
     """After each operation the device receives frames to the hardware address that the user has set."""

@@ -17,7 +17,7 @@ STAMPS = "Documentation/networking/timestamping.rst, 3.1: the driver reports the
     source=FEATURES,
     falsified_by="program:settings.reverted",
     keeps="VLAN stripping",
-    after_reset=True,
+    fault_from_step=2,
 )
 def test_vlan_stripping(trial, operation, step):
     """After each operation the device strips VLAN tags, or does not, as the user has chosen."""
@@ -35,7 +35,7 @@ def test_vlan_stripping(trial, operation, step):
     source=FEATURES,
     falsified_by="program:settings.reverted",
     keeps="VLAN insertion",
-    after_reset=True,
+    fault_from_step=2,
 )
 def test_vlan_insertion(trial, operation, step):
     """After each operation the device inserts VLAN tags, or does not, as the user has chosen."""
@@ -55,7 +55,7 @@ def test_vlan_insertion(trial, operation, step):
     source=FEATURES,
     falsified_by="program:settings.reverted",
     keeps="receive checksum",
-    after_reset=True,
+    fault_from_step=2,
 )
 def test_receive_checksum(trial, operation, step):
     """After each operation the driver reports verified checksums, or does not, as the user has chosen."""
@@ -73,7 +73,7 @@ def test_receive_checksum(trial, operation, step):
     source=FEATURES,
     falsified_by="program:settings.reverted",
     keeps="TCP segmentation",
-    after_reset=True,
+    fault_from_step=2,
 )
 def test_segmentation(trial, operation, step):
     """After each operation the driver gets TCP packets whole, or in segments, as the user has chosen."""
@@ -91,7 +91,7 @@ def test_segmentation(trial, operation, step):
     source=FEATURES,
     falsified_by="program:settings.reverted",
     keeps="receive coalescing",
-    after_reset=True,
+    fault_from_step=2,
 )
 def test_coalescing(trial, operation, step):
     """After each operation the device merges TCP segments, or does not, as the user has chosen."""
@@ -109,13 +109,13 @@ def test_coalescing(trial, operation, step):
     source=STAMPS,
     falsified_by="rx.timestamp.missing",
     keeps="time stamp filter",
-    after_reset=True,
+    fault_from_step=2,
 )
 def test_timestamp_filter(trial, operation, step):
-    """After each operation the device stamps what the filter that the driver reports covers."""
+    """After each operation the device stamps what the filter covers that the user has set, and the driver reports that filter."""
     with step("Set a filter for PTP event messages: one is stamped"):
         trial.set()
     with step(f"Perform the operation: {operation}"):
         trial.perform()
-    with step("The filter is reported as set, and a message is stamped; or as none, and none is"):
+    with step("The filter is reported as set, and a message is stamped"):
         trial.check()

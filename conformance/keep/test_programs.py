@@ -15,7 +15,7 @@ SOCKET = "Documentation/networking/af_xdp.rst; include/uapi/linux/if_xdp.h, XDP_
     source=ATTACH,
     falsified_by="rx.frame.dropped",
     keeps="XDP program",
-    after_reset=True,
+    fault_from_step=2,
 )
 def test_native_program(trial, operation, step):
     """After each operation a native XDP program runs for each frame."""
@@ -33,7 +33,7 @@ def test_native_program(trial, operation, step):
     source=ATTACH,
     falsified_by="rx.frame.dropped",
     keeps="XDP program with fragments",
-    after_reset=True,
+    fault_from_step=2,
 )
 def test_fragments_program(trial, operation, step):
     """After each operation a native XDP program runs for each frame, also those in several buffers."""
@@ -53,7 +53,7 @@ def test_fragments_program(trial, operation, step):
     source=SOCKET,
     falsified_by=("rx.frame.dropped", "tx.frame.dropped"),
     keeps="AF_XDP socket",
-    after_reset=True,
+    fault_from_step=2,
 )
 def test_zero_copy_sockets(trial, operation, step):
     """After each operation zero-copy AF_XDP sockets receive and send."""

@@ -14,7 +14,7 @@ NETLINK = "Documentation/networking/ethtool-netlink.rst"
     source="include/uapi/linux/if_link.h, IFLA_MTU; Documentation/networking/netdevices.rst, MTU",
     falsified_by=("rx.jumbo.dropped", "program:settings.reverted"),
     keeps="MTU",
-    after_reset=True,
+    fault_from_step=2,
 )
 def test_mtu(trial, operation, step):
     """After each operation frames of the MTU that the user has set pass both ways."""
@@ -32,7 +32,7 @@ def test_mtu(trial, operation, step):
     source=f"{NETLINK}, RINGS_SET",
     falsified_by="program:settings.reverted",
     keeps="ring sizes",
-    after_reset=True,
+    fault_from_step=2,
 )
 def test_ring_sizes(trial, operation, step):
     """After each operation the rings have the sizes that the user has set."""
@@ -52,7 +52,7 @@ def test_ring_sizes(trial, operation, step):
     source=f"{NETLINK}, COALESCE_SET",
     falsified_by="program:settings.reverted",
     keeps="coalescing",
-    after_reset=True,
+    fault_from_step=2,
 )
 def test_interrupt_delay(trial, operation, step):
     """After each operation the driver reports the interrupt coalescing that the user has set."""
@@ -70,7 +70,7 @@ def test_interrupt_delay(trial, operation, step):
     source=f"{NETLINK}, PAUSE_SET",
     falsified_by="program:settings.reverted",
     keeps="pause",
-    after_reset=True,
+    fault_from_step=2,
 )
 def test_pause(trial, operation, step):
     """After each operation pause frames are on or off as the user has set."""
@@ -88,7 +88,7 @@ def test_pause(trial, operation, step):
     source=f"{NETLINK}, PRIVFLAGS_SET",
     falsified_by="program:settings.reverted",
     keeps="private flags",
-    after_reset=True,
+    fault_from_step=2,
 )
 def test_private_flags(trial, operation, step):
     """After each operation the private flags are as the user has set them."""
@@ -106,7 +106,7 @@ def test_private_flags(trial, operation, step):
     source=f"{NETLINK}, WOL_SET",
     falsified_by="program:settings.reverted",
     keeps="wake-on-LAN",
-    after_reset=True,
+    fault_from_step=2,
 )
 def test_wake_on_lan(trial, operation, step):
     """After each operation the device wakes the machine for what the user has set, as the driver reports it."""

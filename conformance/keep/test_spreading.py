@@ -18,7 +18,7 @@ XPS = "Documentation/networking/scaling.rst, XPS"
     source=RSS,
     falsified_by="rx.rss.queue",
     keeps="RSS table",
-    after_reset=True,
+    fault_from_step=2,
 )
 def test_rss_table(trial, operation, step):
     """After each operation frames follow the indirection table that the user has set."""
@@ -36,7 +36,7 @@ def test_rss_table(trial, operation, step):
     source=RSS,
     falsified_by=("rx.rss.queue", "program:settings.reverted"),
     keeps="RSS key",
-    after_reset=True,
+    fault_from_step=2,
 )
 def test_rss_key(trial, operation, step):
     """After each operation frames follow the hash key that the user has set."""
@@ -54,7 +54,7 @@ def test_rss_key(trial, operation, step):
     source=FIELDS,
     falsified_by=("rx.rss.queue", "program:settings.reverted"),
     keeps="RSS hash fields",
-    after_reset=True,
+    fault_from_step=2,
 )
 def test_hash_fields(trial, operation, step):
     """After each operation the hash covers the fields that the user has set."""
@@ -72,7 +72,7 @@ def test_hash_fields(trial, operation, step):
     source=RULES,
     falsified_by="rx.flow-director.ignored",
     keeps="ntuple rule",
-    after_reset=True,
+    fault_from_step=2,
 )
 def test_ntuple_rule(trial, operation, step):
     """After each operation an ntuple rule steers the frames that match it."""
@@ -90,7 +90,7 @@ def test_ntuple_rule(trial, operation, step):
     source=CHANNELS,
     falsified_by="program:settings.reverted",
     keeps="channels",
-    after_reset=True,
+    fault_from_step=2,
 )
 def test_channels(trial, operation, step):
     """After each operation the interface has the number of channels that the user has set."""
@@ -108,7 +108,7 @@ def test_channels(trial, operation, step):
     source=XPS,
     falsified_by="program:settings.reverted",
     keeps="XPS",
-    after_reset=True,
+    fault_from_step=2,
 )
 def test_xps(trial, operation, step):
     """After each operation each CPU sends on the queue that the user has set."""

@@ -52,6 +52,42 @@ def test_it(model, before_and_after):
     assert row(suite)["fired"] == 1
 
 
+def test_the_fault_is_armed_from_its_step_on(suite) -> None:
+    suite.run(
+        """
+@requirement(fault_from_step=2)
+def test_it(model, step):
+    '''The value stays 42.'''
+    assert model.value() == 42
+    with step("Set it"):
+        assert model.value() == 42
+        with step("Look"):
+            assert model.value() == 42
+    with step("It is the same"):
+        assert model.value() == 42
+""",
+        falsify=True,
+    )
+    assert row(suite)["outcome"] == "falsified"
+    assert [each["passed"] for each in suite.only()["steps"]] == [True, True, False]
+
+
+def test_a_step_that_a_test_does_not_reach_arms_nothing(suite) -> None:
+    suite.run(
+        """
+@requirement(fault_from_step=3)
+def test_it(model, step):
+    '''The value is 42.'''
+    with step("Look"):
+        assert model.value() == 42
+    with step("Look again"):
+        assert model.value() == 42
+""",
+        falsify=True,
+    )
+    assert (row(suite)["outcome"], row(suite)["fired"]) == ("never fired", 0)
+
+
 BAD = {
     "blind": ("model.value()", "value.wrong", "not falsified"),
     "never-fired": ("assert True", "value.unused", "never fired"),

@@ -46,11 +46,10 @@ class Fault:
         times: how many firings are left; None means until disarmed.
         match: the context in which the fault fires, such as `{"queue": 3}`.
         until_reset: whether the device's next reset disarms it.
-        after_reset: whether it waits for the device's next reset, which arms it.
         fired: how often it fired since the model started.
     """
 
-    __slots__ = ("_events", "after_reset", "armed", "fired", "match", "point", "times", "until_reset")
+    __slots__ = ("_events", "armed", "fired", "match", "point", "times", "until_reset")
 
     def __init__(self, point: FaultPoint, events: EventLog | None = None) -> None:
         self.point = point
@@ -58,38 +57,23 @@ class Fault:
         self.times: int | None = None
         self.match: dict[str, Any] = {}
         self.until_reset = False
-        self.after_reset = False
         self.fired = 0
         self._events = events
 
     def arm(
-        self,
-        times: int | None = None,
-        match: Mapping[str, Any] | None = None,
-        *,
-        until_reset: bool = False,
-        after_reset: bool = False,
+        self, times: int | None = None, match: Mapping[str, Any] | None = None, *, until_reset: bool = False
     ) -> None:
-        """Let the fault fire `times` times (None: until disarmed) where the context equals `match`.
-
-        Args:
-            times: how often.
-            match: where.
-            until_reset: at most until the device's next reset.
-            after_reset: not before that reset: the device then loses what it had.
+        """Let the fault fire `times` times (None: until disarmed) where the context equals `match`; at most until the next reset, or not.
 
         Raises:
-            ValueError: `times` is not positive, or both ends are asked for.
+            ValueError: `times` is not positive.
         """
-        if until_reset and after_reset:
-            raise ValueError(f"fault {self.point.name}: until_reset and after_reset exclude each other")
         if times is not None and times < 1:
             raise ValueError(f"fault {self.point.name}: times must be at least 1, got {times}")
         self.times = times
         self.match = dict(match or {})
         self.until_reset = until_reset
-        self.after_reset = after_reset
-        self.armed = not after_reset
+        self.armed = True
 
     def disarm(self) -> None:
         """Stop the fault from firing; `fired` is kept."""
@@ -97,7 +81,6 @@ class Fault:
         self.times = None
         self.match = {}
         self.until_reset = False
-        self.after_reset = False
 
     def fires(self, **context: Any) -> bool:
         """Whether the fault fires in this context; if so it is counted, recorded and, after its last firing, disarmed.
@@ -131,7 +114,6 @@ class Fault:
             "times": self.times,
             "match": self.match,
             "until_reset": self.until_reset,
-            "after_reset": self.after_reset,
             "fired": self.fired,
         }
 
@@ -200,13 +182,11 @@ class FaultPoints:
             known = ", ".join(sorted(self._faults)) or "none"
             raise UnknownFaultError(f"unknown fault {name!r}; this model has: {known}") from None
 
-    def device_reset(self) -> None:
-        """Disarm the faults that last until a reset of the device, and arm those that wait for one."""
+    def end_until_reset(self) -> None:
+        """Disarm the faults that last until the device's next reset."""
         for fault in self:
             if fault.until_reset:
                 fault.disarm()
-            elif fault.after_reset:
-                fault.after_reset, fault.armed = False, True
 
     def subset(self, points: Iterable[FaultPoint]) -> FaultSet:
         """The faults of some points, for one part of the model."""

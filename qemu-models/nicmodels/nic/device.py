@@ -157,10 +157,10 @@ class Device(ABC):
         self.reset(cause)
 
     def count_reset(self, cause: str) -> None:
-        """Count and record a reset, end the faults that last until one, and begin those that wait for one."""
+        """Count and record a reset, and end the faults that last until one."""
         self.resets[cause] += 1
         self.host.events.add("reset", cause=cause)
-        self.host.faults.device_reset()
+        self.host.faults.end_until_reset()
 
     def command_changed(self) -> None:
         """Apply the command register's bits: bus mastering and INTx disable."""

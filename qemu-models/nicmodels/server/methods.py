@@ -65,20 +65,16 @@ class CommonMethods:
         times: int | None = None,
         match: Mapping[str, Any] | None = None,
         until_reset: bool = False,
-        after_reset: bool = False,
     ) -> dict[str, Any]:
-        """Arm a fault, on request until the device's next reset at most, or from then on; returns its new state."""
+        """Arm a fault, on request until the device's next reset at most; returns its new state."""
         if times is not None and (not isinstance(times, int) or isinstance(times, bool)):
             raise ControlError(f"times is {times!r}, expected a number")
         if match is not None and not isinstance(match, dict):
             raise ControlError(f"match is {match!r}, expected an object")
-        for option, value in (("until_reset", until_reset), ("after_reset", after_reset)):
-            if not isinstance(value, bool):
-                raise ControlError(f"{option} is {value!r}, expected true or false")
-        if until_reset and after_reset:
-            raise ControlError("until_reset and after_reset exclude each other, expected one of them")
+        if not isinstance(until_reset, bool):
+            raise ControlError(f"until_reset is {until_reset!r}, expected true or false")
         fault = self._host.faults[name]
-        fault.arm(times, match, until_reset=until_reset, after_reset=after_reset)
+        fault.arm(times, match, until_reset=until_reset)
         return fault.describe()
 
     def faults_disarm(self, *, name: str | None = None) -> list[dict[str, Any]]:

@@ -59,6 +59,16 @@ class _Addresses(Setting):
     others: tuple[str, ...] = ()
     wanted: tuple[str, ...] = ()
 
+    def check_absent(self) -> None:
+        """See that it does not receive them already, as a device does that filters nothing.
+
+        Raises:
+            NotOfferedError: it does.
+        """
+        already = self.instruments.reception.received(*self.wanted)
+        if already:
+            raise NotOfferedError(f"frames to {', '.join(already)} are received without it")
+
     def observed(self) -> Any:
         """Which of the addresses it receives."""
         return {"addresses received": self.instruments.reception.received(*self.others, *self.wanted)}
@@ -76,6 +86,7 @@ class UnicastList(_Addresses):
 
     def set(self) -> None:
         """Add it."""
+        self.check_absent()
         entry = (NEW_ADDRESS, "dev", self.instruments.ifname, "self")
         self.instruments.run("bridge", "fdb", "add", *entry)
         self.instruments.defer(self.instruments.run, "bridge", "fdb", "del", *entry)
@@ -95,6 +106,7 @@ class MulticastList(_Addresses):
 
     def set(self) -> None:
         """Join it."""
+        self.check_absent()
         handle = self.instruments.agent.call("membership.join", ifname=self.instruments.ifname, groups=[GROUP])
         self.instruments.defer(self.instruments.agent.call, "handle.close", handle=handle)
 
@@ -114,6 +126,7 @@ class _Mode(_Addresses):
 
     def set(self) -> None:
         """Turn it on."""
+        self.check_absent()
         self.instruments.settings.set_link(**{self.flag: True})
 
     def reported(self) -> Any:

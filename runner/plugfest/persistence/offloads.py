@@ -14,7 +14,6 @@ from plugfest.dut.skb_trace import Checksum
 from plugfest.frames.probe import burst, tagged
 from plugfest.frames.ptp import covered
 from plugfest.persistence.addresses import VLAN
-from plugfest.persistence.operation import OPERATIONS
 from plugfest.persistence.setting import Setting
 from plugfest.timestamps.hardware_clock import NONE, OFF, ON, Stamping
 
@@ -168,7 +167,6 @@ class Coalescing(_Feature):
     name = "receive coalescing"
     choices = COALESCING
     features = frozenset({*COALESCING, RECEIVE_CHECKSUM})
-    drops: ClassVar = {"XDP-program": "net/core/dev.c, dev_disable_lro and dev_xdp_install: no LRO with XDP"}
 
     def in_use(self) -> bool:
         """Whether a stream arrives in skbs longer than a frame."""
@@ -182,9 +180,6 @@ class TimestampFilter(Setting):
     """Which received frames the device stamps."""
 
     name = "time stamp filter"
-    drops: ClassVar = dict.fromkeys(
-        OPERATIONS, "Documentation/networking/timestamping.rst, 3.1: the driver reports what filter is in use"
-    )
 
     def __init__(self, *arguments: Any) -> None:
         """Know what the driver has."""

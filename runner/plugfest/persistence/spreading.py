@@ -67,17 +67,19 @@ class _Spread(Setting):
         """The flows arrive on more than one queue: where all arrive on one, another table or key would look the same."""
         return len(set(observed["queues of the flows"].split())) > 1
 
-    def check_spread(self) -> None:
-        """See that the device spreads flows at all, which the area offload judges.
+    def check_spread(self) -> Any:
+        """See that the device spreads flows at all, which the area offload judges, and return how.
 
         Raises:
             NotOfferedError: all arrive on one queue.
         """
-        queues = set(self.spread().split())
+        found = self.spread()
+        queues = set(found.split())
         if len(queues) < 2:
             raise NotOfferedError(
                 f"all of {FLOWS} flows arrive on queue {', '.join(queues)} by the driver's own RSS settings"
             )
+        return found
 
     def rss(self) -> Rss:
         """Return table and key.
@@ -99,7 +101,7 @@ class RssTable(_Spread):
     def set(self) -> None:
         """Set it: the last queue has a quarter of the entries, the first the others."""
         rss = self.rss()
-        self.check_spread()
+        self._before = self.check_spread()
         size, last = len(rss.table), self.instruments.dut.queues() - 1
         self._table = [last] * (size // 4) + [0] * (size - size // 4)
         try:
@@ -112,6 +114,10 @@ class RssTable(_Spread):
         """The table, as how many entries of it are as set."""
         now = list(self.rss().table)
         return {"entries": len(now), "as set": sum(a == b for a, b in zip(now, self._table, strict=False))}
+
+    def shows(self, observed: Any) -> bool:
+        """The flows arrive on more than one queue, and not as by the driver's own table."""
+        return super().shows(observed) and observed["queues of the flows"] != self._before
 
 
 class RssKey(_Spread):
@@ -228,9 +234,11 @@ class Channels(_Spread):
         found = more_or_fewer_channels(self.instruments)
         if found is None:
             raise NotOfferedError(f"ethtool -l: {self.instruments.dut.get('channels')}")
+        before = self.instruments.dut.queues()
         error = self.instruments.settings.try_set("channels", **found[0])
         if error is not None:
             raise NotOfferedError(str(error))
+        assert self.instruments.dut.queues() != before, f"{before} receive queues, before and after {found[0]} was set"
 
     def reported(self) -> Any:
         """The numbers, and the netdev's queues."""

@@ -110,6 +110,7 @@ class TestRecord:
     _calls: CallCount = field(default_factory=CallCount)
     _before: CallCount = field(default_factory=CallCount)
     _undo: list[_Undo] = field(default_factory=list)
+    _awaited: tuple[int, Callable[[], object]] | None = None
     _log: CallLog | None = None
 
     @contextmanager
@@ -117,6 +118,8 @@ class TestRecord:
         """Do one step of the procedure; its sentence goes into the reports."""
         entry = Step(sentence, self._depth)
         self.steps.append(entry)
+        if self._depth == 0 and self._awaited is not None and self._begun() == self._awaited[0]:
+            self._awaited[1]()
         if self._log is not None:
             self._log.step(sentence, self._depth)
         self._depth += 1
@@ -127,6 +130,16 @@ class TestRecord:
         finally:
             self._depth -= 1
             entry.seconds = time.monotonic() - begin
+
+    def at_step(self, number: int, action: Callable[[], object]) -> None:
+        """Do something as a step begins that is not within another: the first, which has the number 1, begins now."""
+        if number == 1:
+            action()
+        else:
+            self._awaited = (number, action)
+
+    def _begun(self) -> int:
+        return sum(step.depth == 0 for step in self.steps)
 
     def follow(self, calls: CallCount, log: CallLog) -> None:
         """Count and log the calls of the test from now on."""

@@ -238,7 +238,7 @@ class VerdictPlugin:
             fault = fault_of(item)
             if fault is None:
                 return (yield)
-            with self._armed(fault, required(item)):
+            with self._armed(fault, required(item), item.stash[TEST_RECORD]):
                 return (yield)
 
     @pytest.hookimpl(wrapper=True)
@@ -442,7 +442,7 @@ class VerdictPlugin:
         return {"name": fault, "fired": attempt.fired, "demanded": demanded, "outcome": outcome}
 
     @contextmanager
-    def _armed(self, fault: str, falsified: Requirement) -> Generator[None]:
+    def _armed(self, fault: str, falsified: Requirement, record: TestRecord) -> Generator[None]:
         match = falsified.match
         machine = self._guest_manager.current
         if not is_models(fault):
@@ -462,7 +462,7 @@ class VerdictPlugin:
         client = machine.model
         before = _fired(client.call("faults.list"), fault)
         how = {"match": dict(match)} if match else {}
-        client.call("faults.arm", name=fault, **how, **({"after_reset": True} if falsified.after_reset else {}))
+        record.at_step(falsified.fault_from_step, lambda: client.call("faults.arm", name=fault, **how))
         try:
             yield
         finally:

@@ -52,7 +52,7 @@ class Requirement:
         refuses: flags for which a pass shows a clean error on a driver that does not advertise them.
         base: what others stand on, if this requirement says whether the driver provides it; such requirements are tested first.
         keeps: the setting that must stay in effect over each of the test's operations; empty if the requirement is not of that kind.
-        after_reset: whether the model's faults begin with the device's next reset, so that the test sees them come.
+        fault_from_step: the step of the test with which the model's faults begin, from 1: the steps before it see a sound device.
         procedure: the sentences of the test's steps, in source order.
         possible_problems: the rest of the docstring: other reasons for the test to fail.
         test: the function's name.
@@ -72,7 +72,7 @@ class Requirement:
     refuses: tuple[str, ...] = ()
     base: Base | None = None
     keeps: str = ""
-    after_reset: bool = False
+    fault_from_step: int = 1
     possible_problems: str = ""
     test: str = ""
     path: Path = Path()
@@ -114,7 +114,7 @@ class Requirement:
             "refuses": list(self.refuses),
             "base": self.base,
             "keeps": self.keeps or None,
-            "after_reset": self.after_reset,
+            "fault_from_step": self.fault_from_step,
             "test": self.test,
             "path": str(self.place),
             "line": self.line,
@@ -134,7 +134,7 @@ def requirement(
     refuses: str | tuple[str, ...] = (),
     base: Literal["netdev", "link", "ping"] | None = None,
     keeps: str = "",
-    after_reset: bool = False,
+    fault_from_step: int = 1,
 ) -> Callable[[Function], Function]:
     """Declare the requirement that a test function checks; use it several times for one requirement per variant of the test.
 
@@ -150,7 +150,7 @@ def requirement(
         refuses: flags for which a pass shows a clean error, on a driver that does not advertise them.
         base: what others stand on, if this says whether the driver provides it: if it fails, they are blocked.
         keeps: the setting that stays in effect over each of the test's operations, a name in `plugfest.persistence.table`.
-        after_reset: the faults of the model begin with the device's next reset.
+        fault_from_step: the faults of the model begin with this step of the test.
 
     Raises:
         UsageError: an argument or the docstring is missing or malformed; the message shows the correct form.
@@ -194,7 +194,7 @@ def requirement(
             refuses=refused,
             base=None if base is None else Base(base),
             keeps=keeps,
-            after_reset=after_reset,
+            fault_from_step=fault_from_step,
             possible_problems=problems,
             test=function.__name__,
             path=Path(function.__code__.co_filename),

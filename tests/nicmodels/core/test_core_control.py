@@ -219,7 +219,6 @@ class TestMethods:
             "times": None,
             "match": {},
             "until_reset": False,
-            "after_reset": False,
             "fired": 0,
         }
         client.call("faults.arm", name="dma.copy.lost", times=1, match={"length": 8})
@@ -242,26 +241,10 @@ class TestMethods:
             (point,) = client.call("faults.list")
             assert point["armed"] is not until_reset
 
-    def test_a_reset_begins_a_fault_that_was_to_wait_for_one(self, controlled: Controlled) -> None:
-        client, vfio = controlled.client(), controlled.served.client()
-        waiting = client.call("faults.arm", name="dma.copy.lost", after_reset=True)
-        assert (waiting["armed"], waiting["after_reset"]) == (False, True)
-        for _ in range(2):
-            vfio.reset()
-            (point,) = client.call("faults.list")
-            assert (point["armed"], point["after_reset"]) == (True, False)
-        assert client.call("faults.disarm")[0]["armed"] is False
-        client.call("faults.arm", name="dma.copy.lost", after_reset=True)
-        client.call("faults.disarm")
-        vfio.reset()
-        assert client.call("faults.list")[0]["armed"] is False
-
     @pytest.mark.parametrize(
         ("method", "params"),
         [
             ("faults.arm", {}),
-            ("faults.arm", {"name": "dma.copy.lost", "after_reset": "yes"}),
-            ("faults.arm", {"name": "dma.copy.lost", "after_reset": True, "until_reset": True}),
             ("faults.arm", {"name": "dma.copy.lost", "until_reset": 1}),
             ("faults.arm", {"name": "none"}),
             ("faults.arm", {"name": "dma.copy.lost", "times": 0}),

@@ -192,7 +192,6 @@ class TestFaults:
             "times": None,
             "match": {},
             "until_reset": False,
-            "after_reset": False,
             "fired": 1,
         }
 
