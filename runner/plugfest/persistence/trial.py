@@ -124,8 +124,11 @@ class Trial:
             seen[:] = [self._observe()]
             return bool(seen[0] == wanted)
 
-        with suppress(AssertionError):
-            self._instruments.until(same, what=f"{setting.name} is in effect", timeout=EFFECT_TIMEOUT)
+        if not is_kept:
+            same()  # one look: no time brings back what is reported as lost
+        else:
+            with suppress(AssertionError):
+                self._instruments.until(same, what=f"{setting.name} is in effect", timeout=EFFECT_TIMEOUT)
         problems = []
         if not is_kept:
             problems.append(f"is reported as {text(reported)}, was {text(self._reported)}")

@@ -20,7 +20,7 @@ from plugfest.provision.settings import ProvisionSettings
 from plugfest.provision.toolchain import IMAGE_PACKAGES, ensure_image_tools
 from plugfest.provision.unpacked import Unpacked
 
-FORMAT = 3
+FORMAT = 4
 """Part of the key: incremented when this module builds something else."""
 
 _IMAGE, _PACKAGES, _FOLDER = "root.erofs", "packages.json", "root"
@@ -36,6 +36,12 @@ _ACCOUNTS = {
     "etc/shells": "/bin/sh\n/bin/bash\n",
     "etc/nsswitch.conf": "hosts: files\npasswd: files\ngroup: files\n",
 }
+_LINKS = {
+    **dict.fromkeys(("reboot", "poweroff", "halt", "vi", "nc", "less"), "busybox"),
+    # Debian makes these by update-alternatives, which runs when a package is configured: here they are only unpacked.
+    **{"awk": "gawk", "which": "which.debianutils"},
+}
+"""Programs by other names, in usr/bin; busybox, where there is no such program."""
 _MIB = 1 << 20
 
 
@@ -133,9 +139,10 @@ def furnish(root: Path, recipes: Path, *, bpf: Path, programs: Path) -> None:
             (root / name).symlink_to(f"usr/{name}")
     for name, text in _ACCOUNTS.items():
         (root / name).write_text(text)
-    for name in ("reboot", "poweroff", "halt", "vi", "nc", "less", "awk"):
-        if not (root / "usr/sbin" / name).exists() and not (root / "usr/bin" / name).exists():
-            (root / "usr/bin" / name).symlink_to("busybox")
+    for name, target in _LINKS.items():
+        if not any((root / folder / name).exists() for folder in ("usr/sbin", "usr/bin")):
+            preferred = (root / "usr/bin" / target).exists()
+            (root / "usr/bin" / name).symlink_to(target if preferred else "busybox")
     (root / "usr/sbin/init").unlink(missing_ok=True)
     shutil.copy(recipes / "fstab", root / "etc/fstab")
     shutil.copy(recipes / "init", root / "usr/sbin/init")
