@@ -39,7 +39,8 @@ _ACCOUNTS = {
 _LINKS = {
     **dict.fromkeys(("reboot", "poweroff", "halt", "vi", "nc", "less"), "busybox"),
     # Debian makes these by update-alternatives, which runs when a package is configured: here they are only unpacked.
-    "awk": "gawk", "which": "which.debianutils",
+    "awk": "gawk",
+    "which": "which.debianutils",
 }
 """Programs by other names, in usr/bin; busybox, where there is no such program."""
 _MIB = 1 << 20
