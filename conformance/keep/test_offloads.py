@@ -105,7 +105,7 @@ def test_coalescing(trial, operation, step):
 
 @requirement(
     "KEEP-STAMP-01",
-    level="MUST",
+    level="SHOULD",
     source=STAMPS,
     falsified_by="rx.timestamp.missing",
     keeps="time stamp filter",

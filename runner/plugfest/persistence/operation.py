@@ -239,10 +239,9 @@ def _queue_restart(instruments: Instruments, _setting: Setting) -> None:
     worker = Worker(instruments.agent)
     instruments.defer(worker.close)
     memory = DmabufProvider(worker, instruments.ifname)
-    try:
-        memory.bind(instruments.dut.queues() - 1)
-    except AgentError as error:
-        raise NotOfferedError(f"binding memory: {error}") from error
+    error = memory.try_bind(instruments.dut.queues() - 1)
+    if error is not None:
+        raise NotOfferedError(f"binding memory: {error}")
     memory.unbind()
 
 

@@ -15,11 +15,19 @@ from plugfest.dut.steering import NTUPLE
 from plugfest.frames.dissect import UDP, dissect
 from plugfest.frames.probe import PORT_FIRST, burst
 from plugfest.frames.toeplitz import FLOWS as FLOW_TYPES
-from plugfest.frames.toeplitz import PORT_DESTINATION, PORT_SOURCE, hashed, queues_of, toeplitz
+from plugfest.frames.toeplitz import (
+    IP_DESTINATION,
+    IP_SOURCE,
+    PORT_DESTINATION,
+    PORT_SOURCE,
+    hashed,
+    queues_of,
+    toeplitz,
+)
 from plugfest.machine.agent import AgentError
 from plugfest.persistence.operation import more_or_fewer_channels
 from plugfest.persistence.setting import Setting
-from plugfest.traffic.per_queue import hash_fields
+from plugfest.traffic.per_queue import ALL_FIELDS
 
 FLOWS = 32
 SHORTEST = 300
@@ -56,12 +64,36 @@ class _Spread(Setting):
         """The queue of each flow."""
         return {"queues of the flows": self.spread()}
 
-    def by_hash(self, key: bytes, fields: int) -> Any:
-        """Return how many flows arrive on the queue that key and fields give by the table of the moment, which is another setting."""
+    def by_hash(self, key: bytes, *choices: int) -> Any:
+        """Return how many flows arrive on the queue that key and fields give by the table of the moment, which is another setting.
+
+        Args:
+            key: of the hash.
+            choices: the fields; several where the driver does not report which: then of those that most flows follow.
+        """
         found = [int(queue) for queue in self.spread().split()]
-        hashes = [toeplitz(key, hashed(dissect(frame), fields)) for frame in self.frames()]
-        wanted = queues_of(hashes, list(self.rss().table))
-        return {BY_HASH: sum(a == b for a, b in zip(found, wanted, strict=True))}
+        table = list(self.rss().table)
+        frames = [dissect(frame) for frame in self.frames()]
+
+        def following(fields: int) -> int:
+            wanted = queues_of([toeplitz(key, hashed(frame, fields)) for frame in frames], table)
+            return sum(a == b for a, b in zip(found, wanted, strict=True))
+
+        return {BY_HASH: max(following(fields) for fields in choices)}
+
+    def fields(self) -> int:
+        """Return the fields of UDP over IPv4 that the driver reports as hashed.
+
+        Raises:
+            NotOfferedError: it reports none.
+        """
+        flow = FLOW_TYPES[UDP, 4]
+        try:
+            return int(self.instruments.agent.call("ethtool.hash_fields", ifname=self.instruments.ifname, flow=flow))
+        except AgentError as error:
+            if error.errno is None:
+                raise
+            raise NotOfferedError(str(error)) from error
 
     def shows(self, observed: Any) -> bool:
         """The flows arrive on more than one queue: where all arrive on one, another table or key would look the same."""
@@ -145,7 +177,11 @@ class RssKey(_Spread):
 
     def observed(self) -> Any:
         """How many flows arrive on the queue that the key gives."""
-        return self.by_hash(self._key, hash_fields(self.instruments.dut, UDP, 4))
+        try:
+            choices = [self.fields() & ALL_FIELDS]
+        except NotOfferedError:
+            choices = [ALL_FIELDS, IP_SOURCE | IP_DESTINATION]
+        return self.by_hash(self._key, *choices)
 
     def shows(self, observed: Any) -> bool:
         """All."""
@@ -157,31 +193,22 @@ class HashFields(_Spread):
 
     name = "RSS hash fields"
 
-    def _fields(self) -> int:
-        flow = FLOW_TYPES[UDP, 4]
-        try:
-            return int(self.instruments.agent.call("ethtool.hash_fields", ifname=self.instruments.ifname, flow=flow))
-        except AgentError as error:
-            if error.errno is None:
-                raise
-            raise NotOfferedError(str(error)) from error
-
     def set(self) -> None:
         """Change it."""
         self.rss()
-        before, agent = self._fields(), self.instruments.agent
+        before, agent = self.fields(), self.instruments.agent
         call = {"ifname": self.instruments.ifname, "flow": FLOW_TYPES[UDP, 4]}
         try:
             agent.call("ethtool.set_hash_fields", **call, fields=before ^ (PORT_SOURCE | PORT_DESTINATION))
         except AgentError as error:
             raise NotOfferedError(str(error)) from error
         self.instruments.defer(agent.call, "ethtool.set_hash_fields", **call, fields=before)
-        self._set = self._fields()
+        self._set = self.fields()
         assert self._set == before ^ (PORT_SOURCE | PORT_DESTINATION), "the fields are not reported as set"
 
     def reported(self) -> Any:
         """The fields."""
-        return self._fields()
+        return self.fields()
 
     def observed(self) -> Any:
         """How many flows arrive on the queue that the fields give; where no key is reported, the queue of each."""
