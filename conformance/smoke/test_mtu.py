@@ -7,6 +7,7 @@ import errno
 
 import pytest
 from plugfest.requirements.requirement import requirement
+from plugfest.traffic.reception import ReceptionProbe
 
 LONGEST = 9710
 """The largest MTU in bytes that the test sets, whatever the driver advertises."""
@@ -18,6 +19,15 @@ SOURCE = (
 )
 HEADERS = {4: 28, 6: 48}
 """Bytes of IP and ICMP header, by IP version."""
+HEADER, SHORT = 14, 60
+"""Bytes of an Ethernet header, and of the shortest frame without FCS."""
+RAISED, RAISED_FRAMES = 4000, 4
+"""An MTU for which a buffer nearly fills a page, and frames for the first buffers of the ring."""
+BATCH = 65
+"""Frames after which a driver has taken new buffers, if it does so once an eighth of a ring of 512 is used."""
+ROUNDS = 10
+"""An allocation of 32 KiB, the largest that drivers make (PAGE_ALLOC_COSTLY_ORDER), holds 21 buffers of 1536 bytes: after 10 times 65, and
+the 512 of the ring, each second place in it was the next."""
 
 
 @pytest.fixture
@@ -73,6 +83,30 @@ def test_sizes(dut, jumbo_remote, peer, settings, until, step, skip_unsupported)
             settings.ready()
             jumbo_remote.mtu = mtu
             check_echo(peer, jumbo_remote, 4, mtu, until)
+
+
+@requirement("SMOKE-MTU-04", level="MUST", source=SOURCE, falsified_by="rx.jumbo.dropped")
+@pytest.mark.slow
+@pytest.mark.budget(240)
+def test_raised_again(guest, dut, jumbo_remote, settings, until, defer, step, skip_unsupported):
+    """However many frames were received before the MTU is raised, frames of the new MTU arrive intact.
+
+    A driver that cuts buffers from a larger allocation must not take a longer buffer from what is left of one for shorter ones.
+    """
+    max_mtu = dut.link()["max-mtu"]
+    if max_mtu < RAISED:
+        skip_unsupported(f"an MTU of {RAISED}", evidence={"max-mtu": max_mtu})
+    reception = ReceptionProbe(guest, dut, jumbo_remote, until, defer)
+    for batches in range(1, ROUNDS + 1):
+        with step(f"At the standard MTU send {batches} times {BATCH} frames: they arrive"):
+            settings.set_link(mtu=STANDARD)
+            settings.ready()
+            for _ in range(batches):
+                reception.deliver(*(reception.frame(dut.mac, SHORT + at) for at in range(BATCH)))
+        with step(f"Set the MTU to {RAISED}, and send {RAISED_FRAMES} frames of about that MTU: they arrive unchanged"):
+            settings.set_link(mtu=RAISED)
+            settings.ready()
+            reception.deliver(*(reception.frame(dut.mac, RAISED + HEADER - at) for at in range(RAISED_FRAMES)))
 
 
 @requirement("SMOKE-MTU-03", level="MUST", source=SOURCE, falsified_by="program:settings.error-lost")
