@@ -276,7 +276,13 @@ OPERATIONS: dict[str, Operation] = {
     row.name: row
     for row in (
         Operation("down-and-up", "setting the interface down and up", _down_up),
-        Operation("ring-size", "a change of the ring sizes", _ring_sizes, _no_ring_sizes, by_default=TELLING),
+        Operation(
+            "ring-size",
+            "a change of the ring sizes",
+            _ring_sizes,
+            _no_ring_sizes,
+            by_default=TELLING | {"time stamp filter"},
+        ),
         Operation(
             "channels",
             "a change of the number of channels",
