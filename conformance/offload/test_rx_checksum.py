@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 
 import pytest
 from plugfest.dut.skb_trace import Checksum
-from plugfest.frames.probe import burst
+from plugfest.dut.stack_counters import read_counters
+from plugfest.frames.dissect import ACK, RST, TCP, Malformed, dissect
+from plugfest.frames.payload import generate
+from plugfest.frames.probe import around, burst, frames_of, tagged
+from plugfest.frames.segmentation import TxRequest
+from plugfest.frames.unusual import in_fragments, with_bad_checksum, with_options, with_padding, without_checksum
 from plugfest.requirements.requirement import requirement
+from plugfest.traffic.traffic import payloads
 
 SOURCE = "Documentation/networking/checksum-offloads.rst; include/linux/skbuff.h, CHECKSUM_UNNECESSARY"
 FEATURE = "rx-checksum"
@@ -18,76 +23,38 @@ SIZES = tuple(range(100, 1500, 47))
 LAST = 1513
 """Length of the frame that ends a flow."""
 PORT = 42000
-CHECKSUM_AT = {4: 14 + 20 + 6, 6: 14 + 40 + 6}
-"""Offset of the UDP checksum in the frame, by IP version."""
-
-
-def with_bad_checksum(probe):
-    """Return the probe's frame with a UDP checksum that is off by one: neither 0 nor correct."""
-    at = CHECKSUM_AT[probe.version]
-    value = int.from_bytes(probe.frame[at : at + 2], "big")
-    wrong = value + 1 if value < 0xFFFE else value - 1
-    return probe.frame[:at] + wrong.to_bytes(2, "big") + probe.frame[at + 2 :]
-
-
-class UdpReceiver:
-    """A UDP socket in the guest, and the skbs that the driver passes up for it."""
-
-    def __init__(self, guest, traffic, remote, trace_skbs, until, defer):
-        opened = guest.agent.call("udp.open", address="::", port=PORT)
-        self._handle = opened["handle"]
-        defer(guest.agent.call, "handle.close", handle=self._handle)
-        self._agent, self._traffic, self._remote = guest.agent, traffic, remote
-        self._trace_skbs, self._until = trace_skbs, until
-
-    def send(self, *, bad):
-        """Send a datagram of each length, IPv4 and IPv6, in several flows, and then a last good one on each flow.
-
-        Args:
-            bad: whether the datagrams before the last ones have a bad checksum.
-
-        Returns:
-            The skbs of the former; the payloads that must reach the socket, with counts; those that did reach it, with counts.
-        """
-        probes = burst(self._traffic.ends, flows=len(SIZES), sizes=SIZES, port=PORT)
-        last = burst(self._traffic.ends, flows=len(SIZES), sizes=(LAST,), port=PORT, first=len(probes))
-        payloads = []
-
-        def last_received():
-            received = self._agent.call("udp.receive", socket_handle=self._handle, count=1000, timeout=0.2, idle=0.05)
-            payloads.extend(base64.b64decode(each["data"]) for each in received)
-            return not {probe.payload for probe in last} - set(payloads)
-
-        self._traffic.ready()
-        with self._trace_skbs() as seen:
-            self._remote.send(
-                [
-                    *(with_bad_checksum(probe) if bad else probe.frame for probe in probes),
-                    *(each.frame for each in last),
-                ]
-            )
-            # Frames of a flow keep their order: when the last one has arrived, so have all before it.
-            self._until(
-                last_received, what=f"the last datagram of each of {len(SIZES)} flows reaches the socket", timeout=1
-            )
-        expected = [probe.payload for probe in ([*last] if bad else [*probes, *last])]
-        lengths = {len(probe.frame) for probe in probes}
-        return [each for each in seen.received() if each.length in lengths], Counter(expected), Counter(payloads)
 
 
 @pytest.fixture
-def udp_receiver(guest, traffic, remote, trace_skbs, until, defer):
-    """Receives datagrams with good and bad checksums in the guest."""
-    return UdpReceiver(guest, traffic, remote, trace_skbs, until, defer)
+def send_datagrams(traffic, receive_datagrams):
+    """``skbs, expected, received = send_datagrams(bad=True)`` sends a datagram of each length, IPv4 and IPv6, in several flows.
+
+    Before a last good one on each flow, they have a bad checksum or not. Returns the skbs of the former, the payloads that must reach
+    the socket, and those that did, both with counts.
+    """
+
+    def send(*, bad):
+        probes = burst(traffic.ends, flows=len(SIZES), sizes=SIZES, port=PORT)
+        last = burst(traffic.ends, flows=len(SIZES), sizes=(LAST,), port=PORT, first=len(probes))
+        reception = receive_datagrams(
+            [with_bad_checksum(probe.frame) if bad else probe.frame for probe in probes],
+            frames_of(last),
+            payloads(last),
+        )
+        lengths = {len(probe.frame) for probe in probes}
+        skbs = [each for each in reception.skbs if each.length in lengths]
+        return skbs, Counter(payloads(last if bad else [*probes, *last])), reception.payloads
+
+    return send
 
 
 @requirement("OFFLOAD-RXCSUM-01", level="MUST", source=SOURCE, falsified_by="rx.checksum.bad-as-good")
-def test_bad_checksum(udp_receiver, active, step):
+def test_bad_checksum(send_datagrams, active, step):
     """With receive checksum offload on, the driver reports no bad checksum as verified, and no such datagram reaches a socket."""
     with step("Turn receive checksum offload on"):
         active(FEATURE)
     with step("Send datagrams whose UDP checksum is off by one, IPv4 and IPv6"):
-        skbs, expected, received = udp_receiver.send(bad=True)
+        skbs, expected, received = send_datagrams(bad=True)
     with step("The driver reports none of them as CHECKSUM_UNNECESSARY"):
         assert Checksum.UNNECESSARY not in {each.checksum for each in skbs}
     with step("None of them reaches the socket"):
@@ -100,12 +67,12 @@ def test_bad_checksum(udp_receiver, active, step):
     source=SOURCE,
     falsified_by=("rx.checksum.unreported", "rx.checksum.good-as-bad"),
 )
-def test_good_checksum(udp_receiver, active, step):
+def test_good_checksum(send_datagrams, active, step):
     """With receive checksum offload on, the driver reports good checksums as CHECKSUM_UNNECESSARY or CHECKSUM_COMPLETE."""
     with step("Turn receive checksum offload on"):
         active(FEATURE)
     with step("Send good datagrams, IPv4 and IPv6"):
-        skbs, expected, received = udp_receiver.send(bad=False)
+        skbs, expected, received = send_datagrams(bad=False)
     with step("The driver reports each as CHECKSUM_UNNECESSARY or CHECKSUM_COMPLETE"):
         assert len(skbs) == 2 * len(SIZES)
         assert {each.checksum for each in skbs} <= {Checksum.UNNECESSARY, Checksum.COMPLETE}
@@ -114,12 +81,12 @@ def test_good_checksum(udp_receiver, active, step):
 
 
 @requirement("OFFLOAD-RXCSUM-03", level="MUST", source=SOURCE, falsified_by="rx.frame.dropped")
-def test_good_delivered(udp_receiver, active, step):
+def test_good_delivered(send_datagrams, active, step):
     """With receive checksum offload on, datagrams with good checksums reach their sockets, whatever the driver reports."""
     with step("Turn receive checksum offload on"):
         active(FEATURE)
     with step("Send good datagrams, IPv4 and IPv6: each reaches the socket once"):
-        _, expected, received = udp_receiver.send(bad=False)
+        _, expected, received = send_datagrams(bad=False)
         assert received == expected
 
 
@@ -129,14 +96,216 @@ def test_good_delivered(udp_receiver, active, step):
     source=f"{SOURCE}; Documentation/networking/netdev-features.rst",
     falsified_by=("program:settings.not-set", "rx.frame.dropped"),
 )
-def test_off(udp_receiver, inactive, step):
+def test_off(send_datagrams, inactive, step):
     """With receive checksum offload off, the driver reports CHECKSUM_NONE; only datagrams with good checksums reach a socket."""
     with step("Turn receive checksum offload off"):
         inactive(FEATURE)
     with step("Send good datagrams: the driver reports CHECKSUM_NONE for each, and each reaches the socket"):
-        skbs, expected, received = udp_receiver.send(bad=False)
+        skbs, expected, received = send_datagrams(bad=False)
         assert {each.checksum for each in skbs} == {Checksum.NONE}
         assert received == expected
     with step("Send datagrams with a bad UDP checksum: none reaches the socket"):
-        _, expected, received = udp_receiver.send(bad=True)
+        _, expected, received = send_datagrams(bad=True)
         assert received == expected
+
+
+STRIP = "rx-vlan-hw-parse"
+TAG = 100
+"""VLAN id."""
+SHORT = 4
+"""Bytes of payload of the shortest datagrams: 46 bytes in IPv4 and 66 in IPv6, with Ethernet."""
+SHORTEST_FRAME = 60
+"""Bytes (IEEE 802.3, 4A.4.2), without FCS."""
+CLOSED_PORT = 31001
+"""TCP port on which nothing listens."""
+
+
+def options(frame, _number):
+    """Return the frame with IPv4 options or IPv6 extension headers."""
+    return [with_options(frame)]
+
+
+def fragments(frame, number):
+    """Return the fragments of the frame: short ones, or where it is long, as long as the MTU allows."""
+    return in_fragments(frame, 1448 if len(frame) > 1400 else 64, number)
+
+
+def padding(frame, _number):
+    """Return the frame with padding that is not zero, also where it is long enough without."""
+    return [with_padding(frame, max(SHORTEST_FRAME - len(frame), 7))]
+
+
+def tags(frame, _number):
+    """Return the frame with a VLAN tag."""
+    return [tagged(frame, TAG)]
+
+
+def zero(frame, _number):
+    """Return the frame with a UDP checksum of 0."""
+    return [without_checksum(frame)]
+
+
+LENGTHS = {
+    # of the payloads
+    options: (SHORT, 101, 700, 1400),
+    fragments: (200, 777, 1400, 3001),
+    padding: (SHORT, SHORT + 1, 11, 101, 700),
+    tags: (SHORT, 101, 700, 1452),
+    zero: (SHORT, 101, 700, 1452),
+}
+unusual = pytest.mark.parametrize("make", [options, fragments, padding, tags], ids=lambda make: make.__name__)
+
+
+@pytest.fixture
+def send_unusual(traffic, receive_datagrams, settings, inactive):
+    """``result = send_unusual(make, bad=True)`` sends datagrams in unusual frames, and a last good one of each IP version.
+
+    Returns what came of them, the payloads of the last ones and of all, both with counts, and the lengths of the frames before the last.
+    """
+
+    def send(make, versions=(4, 6), last_make=None, *, bad=False):
+        if make is tags:
+            inactive(STRIP)
+            settings.add_vlan(TAG)
+
+        def frames(make, length, seed, version, *, bad):
+            plain = around(traffic.ends, version, 0, generate(seed, length), seed, PORT)
+            made = make(with_bad_checksum(plain) if bad else plain, seed)
+            return [frame.ljust(SHORTEST_FRAME, b"\0") for frame in made]
+
+        before, bodies, after, ends = [], [], [], []
+        for version in versions:
+            for seed, length in enumerate(LENGTHS[make], 10 * version):
+                before += frames(make, length, seed, version, bad=bad)
+                bodies.append(generate(seed, length))
+            after += frames(last_make or make, 500, version, version, bad=False)
+            ends.append(generate(version, 500))
+        reception = receive_datagrams(before, after, ends)
+        return reception, Counter(ends), Counter(bodies), {len(frame) for frame in before}
+
+    return send
+
+
+@requirement("OFFLOAD-RXCSUM-05", level="MUST", source=SOURCE, falsified_by=("rx.frame.dropped", "rx.frame.corrupted"))
+@unusual
+def test_unusual_good(send_unusual, active, step, make):
+    """Datagrams with good checksums in frames with options, extension headers, padding or a tag, or in fragments, reach their sockets."""
+    with step("Turn receive checksum offload on, and VLAN stripping off where the frames are tagged"):
+        active(FEATURE)
+    with step("Send good datagrams, IPv4 and IPv6: each reaches the socket once"):
+        reception, last, others, _ = send_unusual(make)
+        assert reception.payloads == last + others
+    with step("The stack counts no bad checksum"):
+        assert reception.bad_checksums == 0
+
+
+@requirement("OFFLOAD-RXCSUM-06", level="MUST", source=SOURCE, falsified_by="rx.checksum.bad-as-good")
+@unusual
+def test_unusual_bad(send_unusual, active, step, make):
+    """Datagrams with bad checksums in frames with options, extension headers, padding or a tag, or in fragments, reach no socket."""
+    with step("Turn receive checksum offload on, and VLAN stripping off where the frames are tagged"):
+        active(FEATURE)
+    with step("Send datagrams whose UDP checksum is off by one, IPv4 and IPv6"):
+        reception, last, others, lengths = send_unusual(make, bad=True)
+    with step("The driver reports none of them as CHECKSUM_UNNECESSARY"):
+        assert Checksum.UNNECESSARY not in {each.checksum for each in reception.skbs if each.length in lengths}
+    with step("None of them reaches the socket, and the stack counts each"):
+        assert reception.payloads == last
+        assert reception.bad_checksums == others.total()
+
+
+@requirement(
+    "OFFLOAD-RXCSUM-07",
+    level="MUST",
+    source=f"{SOURCE}; RFC 768",
+    falsified_by=("rx.frame.dropped", "rx.frame.corrupted"),
+)
+def test_no_checksum(send_unusual, active, step):
+    """With receive checksum offload on, datagrams over IPv4 without a checksum reach their sockets."""
+    with step("Turn receive checksum offload on"):
+        active(FEATURE)
+    with step("Send datagrams with a UDP checksum of 0 over IPv4: each reaches the socket once"):
+        reception, last, others, _ = send_unusual(zero, versions=(4,))
+        assert reception.payloads == last + others
+
+
+@requirement("OFFLOAD-RXCSUM-08", level="MUST", source=f"{SOURCE}; RFC 8200, 8.1", falsified_by="rx.frame.dropped")
+def test_no_checksum_ipv6(send_unusual, active, step):
+    """With receive checksum offload on, datagrams over IPv6 without a checksum get to the stack, which drops them."""
+    with step("Turn receive checksum offload on"):
+        active(FEATURE)
+    with step("Send datagrams with a UDP checksum of 0 over IPv6: none reaches the socket, and the stack counts each"):
+        reception, last, others, _ = send_unusual(zero, versions=(6,), last_make=lambda frame, _number: [frame])
+        assert reception.payloads == last
+        assert reception.bad_checksums == others.total()
+
+
+@pytest.fixture
+def send_segments(guest, traffic, remote, settings, trace_skbs, until):
+    """``statuses, resets, counted, count = send_segments(bad=True)`` sends TCP segments to a closed port, each from a port of its own.
+
+    The stack answers a segment that it accepts with a reset (RFC 9293, 3.5.2). Returns the checksum statuses that the driver reports, the
+    number of segments that were reset, the number that the stack counted as bad, and the number that were sent.
+    """
+
+    def send(*, bad):
+        requests = [
+            TxRequest(traffic.ends, version, generate(number, length), ports=(20000 + number, CLOSED_PORT), flags=ACK)
+            for version in (4, 6)
+            for number, length in enumerate((1, 2, 3, 100, 101, 536, 1000, 1001, 1440), 20 * version)
+        ]
+        frames = [request.finished() for request in requests]
+        frames = [(with_bad_checksum(each) if bad else each).ljust(SHORTEST_FRAME, b"\0") for each in frames]
+        ports = {request.ports[0] for request in requests}
+        for version in (4, 6):
+            settings.add_neighbour(traffic.ends.source(version, 0), remote.mac)
+
+        def is_reset(frame):
+            try:
+                found = dissect(frame)
+            except Malformed:
+                return False
+            if found.protocol != TCP or not found.flags & RST:
+                return False
+            return found.ports[0] == CLOSED_PORT and found.ports[1] in ports
+
+        def counted():
+            return read_counters(guest.agent)["TcpInCsumErrors"] - before
+
+        traffic.ready()
+        before = read_counters(guest.agent)["TcpInCsumErrors"]
+        with traffic.capture_sent(is_reset) as resets, trace_skbs() as seen:
+            remote.send(frames)
+            until(
+                lambda: len(resets.frames()) + counted() >= len(frames),
+                what=f"the stack has answered or counted {len(frames)} TCP segments",
+                timeout=1,
+            )
+            lengths = {len(frame) for frame in frames}
+            statuses = {each.checksum for each in seen.received() if each.length in lengths}
+            return statuses, len(resets.frames()), counted(), len(frames)
+
+    return send
+
+
+@requirement("OFFLOAD-RXCSUM-09", level="MUST", source=SOURCE, falsified_by="rx.frame.dropped")
+def test_tcp_good(send_segments, active, step):
+    """With receive checksum offload on, the stack accepts TCP segments with good checksums."""
+    with step("Turn receive checksum offload on"):
+        active(FEATURE)
+    with step("Send TCP segments to a closed port, IPv4 and IPv6: the stack resets each, and counts no bad checksum"):
+        _, resets, counted, sent = send_segments(bad=False)
+        assert (resets, counted) == (sent, 0)
+
+
+@requirement("OFFLOAD-RXCSUM-10", level="MUST", source=SOURCE, falsified_by="rx.checksum.bad-as-good")
+def test_tcp_bad(send_segments, active, step):
+    """With receive checksum offload on, the driver reports no bad TCP checksum as verified, and the stack drops the segment."""
+    with step("Turn receive checksum offload on"):
+        active(FEATURE)
+    with step("Send TCP segments whose checksum is off by one to a closed port, IPv4 and IPv6"):
+        statuses, resets, counted, sent = send_segments(bad=True)
+    with step("The driver reports none of them as CHECKSUM_UNNECESSARY"):
+        assert Checksum.UNNECESSARY not in statuses
+    with step("The stack resets none of them, and counts each as one with a bad checksum"):
+        assert (resets, counted) == (0, sent)

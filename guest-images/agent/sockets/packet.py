@@ -100,11 +100,17 @@ def open(  # noqa: A001 - the verb
 
 @exposed
 def send(
-    packet: int, frames: list[str], repeat: int = 1, cpu: int | None = None, full_timeout: float = FULL_TIMEOUT
+    packet: int,
+    frames: list[str],
+    repeat: int = 1,
+    cpu: int | None = None,
+    full_timeout: float = FULL_TIMEOUT,
+    protocol: int | None = None,
 ) -> int:
     """Send raw frames (base64), the whole list `repeat` times, on one CPU if given; returns the number of frames.
 
-    On a socket with `vnet` each frame starts with a virtio-net header. Where the interface's queue is full, which a veth's is
+    On a socket with `vnet` each frame starts with a virtio-net header. `protocol` is the EtherType of frames without an Ethernet header:
+    not every interface that sends such frames finds it out (GRE's does not). Where the interface's queue is full, which a veth's is
     after 241 to 256 frames, a frame is sent again until it is not, for `full_timeout` seconds in all.
 
     Raises:
@@ -116,19 +122,23 @@ def send(
     if cpu is not None:
         os.sched_setaffinity(0, {cpu})
     try:
-        transmit(source, (frame for _ in range(repeat) for frame in raw), full_timeout)
+        transmit(source, (frame for _ in range(repeat) for frame in raw), full_timeout, protocol)
     finally:
         os.sched_setaffinity(0, before)
     return repeat * len(raw)
 
 
-def transmit(source: PacketSocket, frames: Iterable[bytes], full_timeout: float) -> None:
+def transmit(source: PacketSocket, frames: Iterable[bytes], full_timeout: float, protocol: int | None = None) -> None:
     """Send frames as `send` does."""
     waited = 0.0
+    address = None if protocol is None else (source.socket.getsockname()[0], protocol)
     for frame in frames:
         while True:
             try:
-                source.socket.send(frame)
+                if address:
+                    source.socket.sendto(frame, address)
+                else:
+                    source.socket.send(frame)
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise

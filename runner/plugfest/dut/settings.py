@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from plugfest.dut.dut import TCP_DATA_SPLIT_AUTO
+from plugfest.machine.agent import KernelLacksError
 
 if TYPE_CHECKING:
     from plugfest.deadline import Until
@@ -205,6 +206,37 @@ class Settings:
         self._defer(agent.call, "link.delete", ifname=name)
         agent.call("link.set", ifname=name, up=True)
         return name
+
+    def add_tunnel(self, arguments: Sequence[str], name: str) -> None:
+        """Create an interface of a tunnel through the interface and set it up; it is deleted when the test ends.
+
+        Args:
+            arguments: of ``ip link add … type``.
+            name: of the new interface.
+
+        Raises:
+            KernelLacksError: the kernel has no such tunnels.
+            AssertionError: it was rejected otherwise.
+        """
+        self.keep_active()
+        agent = self._dut.agent
+        result = agent.call("process.run", command=["ip", "link", "add", name, "type", *arguments])
+        if result["exit_status"]:
+            text = result["stderr"].strip()
+            if "Unknown device type" in text or "not supported" in text:
+                raise KernelLacksError(f"interfaces of type {arguments[0]}", text)
+            raise AssertionError(f"ip link add {name} type {' '.join(arguments)}: {text}")
+        self._defer(agent.call, "link.delete", ifname=name)
+        agent.call("link.set", ifname=name, up=True)
+
+    def add_neighbour(self, address: str, mac: str) -> None:
+        """Have the stack send to an address without asking for its hardware address, until the test ends."""
+        self._ip("neigh", "replace", address, "lladdr", mac, "nud", "permanent", "dev", self._dut.ifname)
+        self._defer(self._ip, "neigh", "del", address, "dev", self._dut.ifname)
+
+    def _ip(self, *arguments: str) -> None:
+        result = self._dut.agent.call("process.run", command=["ip", *arguments])
+        assert result["exit_status"] == 0, f"ip {' '.join(arguments)}: {result['stderr'].strip()}"
 
     def set_rss(self, *, table: list[int] | None = None, key: bytes | None = None) -> None:
         """Change the indirection table, the hash's key, or both.

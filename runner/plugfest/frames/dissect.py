@@ -156,11 +156,15 @@ def transport_checksum(frame: Dissected) -> int:
     return 0xFFFF if frame.protocol == UDP and wanted == 0 else wanted
 
 
-def problems(frame: bytes) -> list[str]:
+def problems(frame: bytes, *, udp_checksum: bool = True) -> list[str]:
     """Return what is wrong with a frame that carries an unfragmented TCP or UDP packet over IP; empty if nothing is.
 
     Checked are lengths, the IPv4 header checksum, the TCP or UDP checksum, and that padding is only there where the
     frame would be too short without.
+
+    Args:
+        frame: all bytes without FCS.
+        udp_checksum: whether UDP has a checksum; else its field must be 0.
     """
     try:
         found = dissect(frame)
@@ -174,7 +178,10 @@ def problems(frame: bytes) -> list[str]:
         wrong.append(f"{len(found.trailer)} bytes behind the IP packet of a frame of {len(frame)}")
     if found.protocol == UDP and (length := int.from_bytes(found.transport[4:6], "big")) != len(found.transport):
         wrong.append(f"UDP has a length of {length} bytes, IP has {len(found.transport)}")
-    if found.protocol in (TCP, UDP) and found.checksum != (wanted := transport_checksum(found)):
+    if found.protocol in (TCP, UDP):
+        wanted = transport_checksum(found) if udp_checksum or found.protocol == TCP else 0
+        if found.checksum == wanted:
+            return wrong
         name = "TCP" if found.protocol == TCP else "UDP"
         wrong.append(f"the {name} checksum is {found.checksum:#06x}, expected {wanted:#06x}")
     return wrong

@@ -54,6 +54,9 @@ class TxRequest:
         identification: of IPv4.
         tag: 802.1Q tag control that the wire must carry; the packet is then sent on a VLAN interface, without it.
         flow: which of the sender's addresses.
+        ethernet: whether it starts with an Ethernet header; on the interface of a tunnel that carries IP alone it does not.
+        mangled: whether all frames may have the same identification of IPv4, which means nothing with DF (RFC 6864, 4.1): TCP's where
+            the stack allows it (NETIF_F_TSO_MANGLEID).
     """
 
     ends: Ends
@@ -68,6 +71,8 @@ class TxRequest:
     identification: int = 1
     tag: int | None = None
     flow: int = 0
+    ethernet: bool = True
+    mangled: bool = False
 
     @property
     def pieces(self) -> list[bytes]:
@@ -77,10 +82,17 @@ class TxRequest:
         return [self.payload[at : at + self.segment] for at in range(0, len(self.payload), self.segment)]
 
     @property
+    def socket_protocol(self) -> int | None:
+        """EtherType that a packet socket must name; None where the packet has an Ethernet header, which says it."""
+        if self.ethernet:
+            return None
+        return IPV4 if self.version == 4 else IPV6
+
+    @property
     def length(self) -> int:
-        """Bytes of the whole packet with its Ethernet header, without a tag."""
+        """Bytes of the whole packet with its Ethernet header, if it has one, without a tag."""
         transport = 20 + len(self.options) if self.protocol == TCP else 8
-        return _ETHERNET + (20 if self.version == 4 else 40) + transport + len(self.payload)
+        return _ETHERNET * self.ethernet + (20 if self.version == 4 else 40) + transport + len(self.payload)
 
     def packet(self) -> bytes:
         """Return the bytes for a packet socket with PACKET_VNET_HDR: struct virtio_net_hdr, then the frame.
@@ -108,15 +120,17 @@ class TxRequest:
             head = head[:10] + internet_checksum(head).to_bytes(2, "big") + head[12:]
         else:
             head = struct.pack(">IHBB", 0x60000000, length, self.protocol, 64) + source + destination
-        macs = bytes.fromhex((self.ends.destination_mac + self.ends.source_mac).replace(":", ""))
-        start = _ETHERNET + len(head)
+        ethernet = bytes.fromhex((self.ends.destination_mac + self.ends.source_mac).replace(":", ""))
+        ethernet += (IPV4 if self.version == 4 else IPV6).to_bytes(2, "big")
+        if not self.ethernet:
+            ethernet = b""
+        start = len(ethernet) + len(head)
         if self.segment is None or len(self.pieces) == 1:
             virtio = _VIRTIO_HEADER.pack(_NEEDS_CHECKSUM, 0, 0, 0, start, at)
         else:
             kind = _GSO[self.protocol, self.version] | (_GSO_ECN if self.protocol == TCP and self.flags & CWR else 0)
             virtio = _VIRTIO_HEADER.pack(_NEEDS_CHECKSUM, kind, start + header, self.segment, start, at)
-        kind = IPV4 if self.version == 4 else IPV6
-        return virtio + macs + kind.to_bytes(2, "big") + head + transport + self.payload
+        return virtio + ethernet + head + transport + self.payload
 
     def finished(self) -> bytes:
         """Return the one frame of a packet that is not to be cut, as a host without offloads sends it: its checksum complete."""
@@ -175,7 +189,8 @@ class TxRequest:
         expect("the list of tags", found.tags, () if self.tag is None else ((VLAN, self.tag),))
         expect("the bytes of payload", len(found.payload), len(piece))
         if self.version == 4:
-            expect("the identification", found.identification, (self.identification + index) % 65536)
+            if not (self.mangled and found.identification == self.identification):
+                expect("the identification", found.identification, (self.identification + index) % 65536)
             expect("the fragment field", found.fragment, 0x4000)
         if self.protocol == TCP:
             last = index == len(self.pieces) - 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterable
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from plugfest.deadline import listen, scaled
@@ -50,8 +51,11 @@ class PacketSender:
 
     def send_requests(self, requests: Iterable[TxRequest]) -> int:
         """Send packets that the device has to finish; returns how many."""
-        encoded = [base64.b64encode(request.packet()).decode() for request in requests]
-        return self._send(self._handle(True), frames=encoded)
+        sent = 0
+        for protocol, group in groupby(requests, lambda request: request.socket_protocol):
+            encoded = [base64.b64encode(request.packet()).decode() for request in group]
+            sent += self._send(self._handle(True), frames=encoded, protocol=protocol)
+        return sent
 
     def _send(self, handle: int, **params: Any) -> int:
         return int(self._agent.call("packet.send", packet=handle, full_timeout=self._full_timeout, **params))

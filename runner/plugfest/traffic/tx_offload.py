@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,8 @@ class TxResult:
 
     Attributes:
         requests: what was sent.
-        frames: the frames of each request on the wire.
+        frames: the frames of each request on the wire; of what was sent on a tunnel's interface, the inner ones.
+        outer: the frames on the wire that carry these in a tunnel; empty without one.
         skbs: what the stack passed to the driver: the requests as they are where the device does the work, else what the stack
             has made of them in software.
         frames_cut: frames that the device made beyond one for each packet, None where it cannot be asked.
@@ -42,6 +43,7 @@ class TxResult:
 
     requests: Sequence[TxRequest]
     frames: Sequence[list[bytes]]
+    outer: Sequence[bytes]
     skbs: Sequence[Skb]
     frames_cut: int | None
 
@@ -89,12 +91,19 @@ class TxOffload:
         self._remote = remote
         self._until = until
 
-    def do(self, requests: Sequence[TxRequest], *, packet_sender: PacketSender | None = None) -> TxResult:
+    def do(
+        self,
+        requests: Sequence[TxRequest],
+        *,
+        packet_sender: PacketSender | None = None,
+        inner: Callable[[bytes], bytes | None] | None = None,
+    ) -> TxResult:
         """Send requests, once the link carries them, and wait for their frames; each request has a flow or ports of its own.
 
         Args:
             requests: what to send.
             packet_sender: of an interface on top of the one under test.
+            inner: returns the frame that a frame on the wire carries in that interface's tunnel, None if it carries none.
 
         Raises:
             AssertionError: there are fewer frames on the wire than there must be; the message says how many.
@@ -103,24 +112,28 @@ class TxOffload:
         wanted = sum(len(request.pieces) for request in requests)
         before = self._cut()
 
-        def is_ours(frame: bytes) -> bool:
-            return any(request.owns(frame) for request in requests)
+        def requested(frame: bytes) -> bytes | None:
+            """Return the frame that belongs to a request, or None."""
+            found = inner(frame) if inner else frame
+            return found if found is not None and any(request.owns(found) for request in requests) else None
 
         with (
             self._remote.capture() as capture,
             trace_skbs(self._guest.agent, self._dut.ifname, SENT) as skbs,
         ):
-            seen = SentFrames(capture, is_ours)
+            seen = SentFrames(capture, lambda frame: requested(frame) is not None)
             (packet_sender or self._packet_sender).send_requests(requests)
             try:
                 self._until(lambda: seen.reached(wanted), what=f"{wanted} frames are on the wire", timeout=1)
             except AssertionError as error:
                 raise AssertionError(f"{error}; found {len(seen.frames())}") from None
-        frames = seen.frames()
+        outer = seen.frames()
+        frames = [frame for frame in map(requested, outer) if frame is not None]
         after = self._cut()
         return TxResult(
             requests=requests,
             frames=[[frame for frame in frames if request.owns(frame)] for request in requests],
+            outer=outer if inner else [],
             skbs=skbs.sent(),
             frames_cut=None if after is None or before is None else after - before,
         )
