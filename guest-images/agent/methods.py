@@ -30,6 +30,7 @@ MODULES = (
     "sockets.af_xdp",
     "sockets.membership",
     "sockets.packet",
+    "sockets.pieces",
     "sockets.tcp",
     "sockets.udp",
     "sockets.xsk",

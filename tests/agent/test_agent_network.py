@@ -272,6 +272,37 @@ def test_udp_payloads_match_the_generator(agent: Client) -> None:
     assert agent.call("udp.receive", socket_handle=server["handle"], count=1, timeout=0) == []
 
 
+@pytest.mark.parametrize("segment", [None, 100])
+def test_datagrams_in_pieces_have_the_generators_payload(agent: Client, segment: int | None) -> None:
+    server = agent.call("udp.open", address="127.0.0.1")
+    sent = agent.call(
+        "pieces.send_datagrams",
+        address="127.0.0.1",
+        port=server["port"],
+        datagrams=[[1] * 17, [100, 3, 97], [4096]] if segment is None else [[1] * 16 + [121]],
+        seed=5,
+        segment=segment,
+    )
+    datagrams = agent.call("udp.receive", socket_handle=server["handle"], count=3, timeout=0.5)
+    found = [base64.b64decode(each["data"]) for each in datagrams]
+    assert [len(each) for each in found] == ([17, 200, 4096] if segment is None else [100, 37])
+    assert b"".join(found) == hashlib.shake_128(b"5").digest(sum(map(len, found)))
+    assert {each["peer"][1] for each in datagrams} == {sent["port"]}
+
+
+def test_a_stream_in_pieces_has_the_generators_payload(agent: Client, connect: Any) -> None:
+    listener = agent.call("tcp.listen", address="127.0.0.1")
+    other = connect()
+    other.send("tcp.receive", listener=listener["handle"], timeout=15)
+    packets = [[1] * 17, [3000, 1, 4096] * 5] * 30  # more notifications than the kernel holds
+    sent = agent.call("pieces.send_stream", address="127.0.0.1", port=listener["port"], packets=packets, seed=3)
+    received = other.receive()
+    assert received["bytes"] == sent["bytes"] == sum(map(sum, packets))
+    period = hashlib.shake_128(b"3").digest(65521)
+    whole = (period * (received["bytes"] // 65521 + 1))[: received["bytes"]]
+    assert received["sha256"] == hashlib.sha256(whole).hexdigest()
+
+
 def test_tcp_serves_the_other_direction(agent: Client, connect: Any) -> None:
     listener = agent.call("tcp.listen", address="::1")
     other = connect()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 
 import pytest
@@ -142,3 +143,26 @@ def test_a_request_is_sent_as_a_virtio_header_and_the_whole_packet() -> None:
 
 def test_a_packet_that_fits_requests_the_checksum_only() -> None:
     assert tx_request(payload=b"x", segment=1000).packet()[:2] == bytes([1, 0])
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_packet_without_an_ethernet_header_is_the_same_behind_it(version: int) -> None:
+    whole, bare = tx_request(version), tx_request(version, ethernet=False)
+    assert bare.packet()[10:] == whole.packet()[10 + 14 :]
+    assert bare.length == whole.length - 14
+    assert (whole.socket_protocol, bare.socket_protocol) == (None, {4: 0x0800, 6: 0x86DD}[version])
+    fields = [struct.unpack_from("=BBHHHH", each.packet()) for each in (whole, bare)]
+    # header length and checksum start are from the start of the packet
+    assert [a - b for a, b in zip(*fields, strict=True)] == [0, 0, 14, 0, 14, 0]
+
+
+def test_the_identification_may_stay_where_it_is_mangled() -> None:
+    request = tx_request(mangled=True)
+    frames = segments_of(request)
+    for frame in frames:
+        frame[IP].id = request.identification
+    assert request.problems([bytes(frame) for frame in frames]) == []
+    assert request.problems([bytes(frame) for frame in segments_of(request)]) == []
+    frames[1][IP].id = 7
+    assert request.problems([bytes(frame) for frame in frames]) == ["frame 2: the identification is 7, expected 65535"]
+    assert len(tx_request().problems([bytes(frame) for frame in frames])) == 3

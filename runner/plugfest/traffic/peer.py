@@ -11,10 +11,10 @@ import select
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from plugfest.deadline import scaled, undisturbed
 from plugfest.frames.payload import generate
@@ -95,19 +95,31 @@ class TrafficPeer:
             AssertionError: the connection was not made, or broke.
         """
 
+        return self._from_dut("tcp.send", version, mss, {"length": length, "seed": seed})
+
+    def pieces_from_dut(
+        self, version: int, packets: Sequence[Sequence[int]], *, seed: int = 1, mss: int | None = None
+    ) -> Transfer:
+        """Have the DUT connect and send a stream out of many small pieces of memory; return what was received here.
+
+        Args:
+            version: of IP.
+            packets: the lengths of the pieces of each part that the DUT's stack is to put into a packet of its own.
+            seed: of the stream.
+            mss: the largest segment that this end asks for.
+
+        Raises:
+            AssertionError: the connection was not made, or broke.
+        """
+        return self._from_dut("pieces.send_stream", version, mss, {"packets": packets, "seed": seed})
+
+    def _from_dut(self, method: str, version: int, mss: int | None, stream: Mapping[str, Any]) -> Transfer:
         def transfer() -> Transfer:
             with self.receiving(version, mss=mss) as taken:
                 try:
-                    self._agent.call(
-                        "tcp.send",
-                        address=_HERE[version],
-                        port=taken.port,
-                        length=length,
-                        seed=seed,
-                        timeout=self._timeout,
-                    )
+                    self._agent.call(method, address=_HERE[version], port=taken.port, timeout=self._timeout, **stream)
                 except AgentError as error:
-                    raise AssertionError(f"expected {length} bytes by TCP from the DUT, found: {error}") from error
+                    raise AssertionError(f"expected a TCP stream from the DUT, found: {error}") from error
                 return taken.result()
 
         return self._undisturbed(transfer)

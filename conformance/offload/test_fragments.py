@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Page fragments: the wire carries a packet unchanged, in however many small pieces its payload lies in memory."""
+
+from __future__ import annotations
+
+import pytest
+from plugfest.frames.dissect import TCP, UDP, Malformed, dissect
+from plugfest.frames.dissect import problems as frame_problems
+from plugfest.frames.payload import digest, generate
+from plugfest.requirements.requirement import requirement
+from plugfest.traffic.traffic import NOBODY, WIRE_TIMEOUT
+
+SOURCE = (
+    "Documentation/networking/netdev-features.rst, transmit DMA (NETIF_F_SG); include/linux/skbuff.h, MAX_SKB_FRAGS"
+)
+SCATTER = "tx-scatter-gather"
+UDP_FEATURE = "tx-udp-segmentation"
+TCP_FEATURES = ("tx-tcp-segmentation", "tx-tcp6-segmentation")
+PORT = 31002
+DATAGRAMS = (
+    # the lengths of the pieces of each
+    [1] * 17,  # as many as a packet may have
+    [1] * 16 + [1000],
+    [1000] + [1] * 16,
+    list(range(1, 18)),
+    [84] * 17,
+    [7, 1400, 1, 33],
+    [1],
+)
+SEGMENTED = (
+    # bytes of a datagram on the wire, pieces of the packet
+    (1000, [300] * 17),  # segments begin and end within pieces
+    (1000, [63] * 17),  # 16 pieces in the first segment
+    (700, [1] * 16 + [3000]),
+    (700, [3000] + [1] * 16),
+    (1000, [999, 2, 998, 1, 1, 1000, 1, 998, 1]),  # at, before and behind the borders of segments
+    (333, [37] * 17),
+    (1400, [3000] * 17),
+)
+STREAM = (
+    [1] * 17,
+    [1] * 16 + [3000],
+    [3000] + [1] * 16,
+    [96] * 17,  # 15 pieces in a segment of 1440 bytes
+    [90] * 17,
+    [535, 1, 536, 537, 1, 1447, 1, 1448, 1449],
+    [3000] * 17,
+    [511] * 17,
+)
+
+
+def is_datagram(frame):
+    """Whether a frame carries a datagram to `PORT`."""
+    try:
+        found = dissect(frame)
+    except Malformed:
+        return False
+    return found.protocol == UDP and found.ports[1] == PORT
+
+
+def is_tcp(frame):
+    """Whether a frame carries TCP."""
+    try:
+        return dissect(frame).protocol == TCP
+    except Malformed:
+        return False
+
+
+def check_frames(frames, mtu):
+    """Expect correct frames, none longer than the MTU."""
+    for number, frame in enumerate(frames, 1):
+        wrong = frame_problems(frame)
+        if len(frame) > mtu + 14:
+            wrong.append(f"{len(frame)} bytes, the MTU allows {mtu + 14}")
+        assert not wrong, f"frame {number} of {len(frames)}: {'; '.join(wrong)}"
+
+
+@pytest.fixture
+def send_pieces(guest, dut, traffic, remote, settings, trace_skbs, until):
+    """``skbs = send_pieces(version, datagrams, segment)`` sends datagrams, and checks what is on the wire; returns the driver's skbs."""
+
+    def send(version, datagrams, segment=None):
+        settings.add_neighbour(NOBODY[version], remote.mac)
+        wanted, at = [], 0
+        for pieces in datagrams:
+            size = sum(pieces)
+            whole = generate(1, at + size)[at:]
+            wanted += [whole[start : start + (segment or size)] for start in range(0, size, segment or size)]
+            at += size
+        traffic.ready()
+        with traffic.capture_sent(is_datagram) as seen, trace_skbs() as skbs:
+            guest.agent.call(
+                "pieces.send_datagrams", address=NOBODY[version], port=PORT, datagrams=datagrams, segment=segment
+            )
+            until(
+                lambda: seen.reached(len(wanted)), what=f"{len(wanted)} datagrams are on the wire", timeout=WIRE_TIMEOUT
+            )
+        frames = seen.frames()
+        check_frames(frames, dut.mtu)
+        found = [dissect(frame).payload for frame in frames]
+        assert [len(each) for each in found] == [len(each) for each in wanted]
+        assert found == wanted
+        return [each for each in skbs.sent() if each.length > each.linear]
+
+    return send
+
+
+@requirement(
+    "OFFLOAD-SG-02",
+    level="MUST",
+    source=SOURCE,
+    falsified_by=("tx.frame.corrupted", "tx.frame.dropped"),
+)
+def test_datagrams(send_pieces, active, step):
+    """A datagram whose payload lies in up to 17 page fragments, of one byte each or longer ones, is sent unchanged."""
+    with step("Turn scatter-gather on"):
+        active(SCATTER)
+    with step(
+        "Send datagrams in one to 17 pieces, IPv4 and IPv6: the wire carries each unchanged, with a correct checksum"
+    ):
+        skbs = [each for version in (4, 6) for each in send_pieces(version, DATAGRAMS)]
+    with step("The driver got them in page fragments"):
+        assert len(skbs) == 2 * len(DATAGRAMS)
+
+
+@requirement(
+    "OFFLOAD-SG-03",
+    level="MUST",
+    source=f"{SOURCE}; Documentation/networking/segmentation-offloads.rst, UDP segmentation",
+    falsified_by=("tx.frame.corrupted", "tx.frame.dropped"),
+)
+@pytest.mark.parametrize("version", [4, 6])
+def test_segmented_datagrams(send_pieces, active, dut, settings, step, version):
+    """A packet of several datagrams whose page fragments cross the borders of segments is sent unchanged, whoever segments it."""
+    with step("Turn scatter-gather on, and UDP segmentation offload where the driver has it"):
+        active(SCATTER)
+        if UDP_FEATURE in dut.features().free:
+            settings.set_features({UDP_FEATURE: True})
+    with step(
+        "Send packets in up to 17 pieces, to be segmented: the wire carries each datagram unchanged, with a correct checksum"
+    ):
+        skbs = [each for segment, pieces in SEGMENTED for each in send_pieces(version, [pieces], segment)]
+    with step("The driver got packets in page fragments"):
+        assert skbs
+
+
+@requirement(
+    "OFFLOAD-SG-04",
+    level="MUST",
+    source=f"{SOURCE}; Documentation/networking/segmentation-offloads.rst, TCP segmentation",
+    falsified_by=("tx.segment.sequence", "tx.checksum.wrong"),
+)
+@pytest.mark.parametrize("mss", [None, 537])
+def test_stream(peer, traffic, dut, settings, active, trace_skbs, step, mss):
+    """A TCP stream out of many small pieces, which cross the borders of segments, arrives complete and unchanged."""
+    length = sum(map(sum, STREAM))
+    with step("Turn scatter-gather on, and TCP segmentation offload where the driver has it"):
+        active(SCATTER)
+        wanted = {name: True for name in TCP_FEATURES if name in dut.features().free}
+        if wanted:
+            settings.set_features(wanted)
+    with step("Send a stream in packets of up to 17 pieces, of one byte to 3000: it arrives complete and unchanged"):
+        with traffic.capture_sent(is_tcp) as seen, trace_skbs() as skbs:
+            received = [peer.pieces_from_dut(version, STREAM, mss=mss) for version in (4, 6)]
+        for each in received:
+            assert (each.length, each.sha256) == (length, digest(1, length))
+    with step("The driver got packets in page fragments"):
+        assert [each for each in skbs.sent() if each.length > each.linear]
+    with step("Each frame on the wire is correct, and none is longer than the MTU"):
+        check_frames(seen.frames(), dut.mtu)
