@@ -52,6 +52,7 @@ class Settings:
         self._until = until
         self._defer = defer
         self._table_is_users = False
+        self._neighbours: set[str] = set()
 
     def ready(self, *, timeout: float = 10.0) -> None:
         """Wait until the driver reports the link up, and the kernel has processed it: before that it sends nothing.
@@ -231,6 +232,9 @@ class Settings:
 
     def add_neighbour(self, address: str, mac: str) -> None:
         """Have the stack send to an address without asking for its hardware address, until the test ends."""
+        if address in self._neighbours:
+            return
+        self._neighbours.add(address)
         self._ip("neigh", "replace", address, "lladdr", mac, "nud", "permanent", "dev", self._dut.ifname)
         self._defer(self._ip, "neigh", "del", address, "dev", self._dut.ifname)
 
