@@ -12,7 +12,7 @@ from plugfest.frames.dissect import ACK, RST, TCP, Malformed, dissect
 from plugfest.frames.payload import generate
 from plugfest.frames.probe import around, burst, frames_of, tagged
 from plugfest.frames.segmentation import TxRequest
-from plugfest.frames.unusual import in_fragments, with_bad_checksum, with_options, with_padding, without_checksum
+from plugfest.frames.variant import in_fragments, with_bad_checksum, with_options, with_padding, without_checksum
 from plugfest.requirements.requirement import requirement
 from plugfest.traffic.traffic import payloads
 
@@ -157,7 +157,7 @@ unusual = pytest.mark.parametrize("make", [options, fragments, padding, tags], i
 
 
 @pytest.fixture
-def send_unusual(traffic, receive_datagrams, settings, inactive):
+def send_unusual(dut, traffic, receive_datagrams, settings, inactive):
     """``result = send_unusual(make, bad=True)`` sends datagrams in unusual frames, and a last good one of each IP version.
 
     Returns what came of them, the payloads of the last ones and of all, both with counts, and the lengths of the frames before the last.
@@ -165,7 +165,8 @@ def send_unusual(traffic, receive_datagrams, settings, inactive):
 
     def send(make, versions=(4, 6), last_make=None, *, bad=False):
         if make is tags:
-            inactive(STRIP)
+            if STRIP in dut.features().active:
+                inactive(STRIP)
             settings.add_vlan(TAG)
 
         def frames(make, length, seed, version, *, bad):

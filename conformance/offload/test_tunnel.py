@@ -12,7 +12,7 @@ from plugfest.frames.payload import generate
 from plugfest.frames.probe import burst, frames_of
 from plugfest.frames.segmentation import TxRequest
 from plugfest.frames.tunnel import Tunnel
-from plugfest.frames.unusual import with_bad_checksum
+from plugfest.frames.variant import with_bad_checksum
 from plugfest.requirements.requirement import requirement
 from plugfest.traffic.traffic import payloads
 
@@ -127,16 +127,6 @@ def send_through(tx_offload, evidence):
     return send
 
 
-def turn(settings, dut, on=(), off=()):
-    """Turn features on or off, those of them that the driver lets one change; returns those that are on then."""
-    features = dut.features()
-    wanted = {name: True for name in on if name in features.free and name not in features.active}
-    wanted |= {name: False for name in off if name in features.free and name in features.active}
-    if wanted:
-        settings.set_features(wanted)
-    return dut.features().active
-
-
 @requirement(
     "OFFLOAD-TUNNEL-01",
     level="MUST",
@@ -144,13 +134,13 @@ def turn(settings, dut, on=(), off=()):
     falsified_by=("tx.checksum.wrong", "tx.frame.dropped"),
 )
 @tunnels
-def test_offloaded(open_tunnel, send_through, settings, dut, step, tunnel):
+def test_offloaded(open_tunnel, send_through, settings, step, tunnel):
     """With all offloads on, a tunnel's frames have correct outer and inner headers, and carry what the stack would have sent.
 
     A driver with the tunnel's segmentation feature gets packets unsegmented; some only with tx-tcp-mangleid-segmentation.
     """
     with step("Turn on what the driver has of segmentation and checksum offloads, and create the tunnel"):
-        on = turn(settings, dut, on=(*CHECKSUMS, *TCP_FEATURES, MANGLE, PARTIAL, tunnel.feature))
+        on = settings.prefer_features(on=(*CHECKSUMS, *TCP_FEATURES, MANGLE, PARTIAL, tunnel.feature))
         end = open_tunnel(tunnel)
     with step(
         "Send TCP and UDP packets through it: on the wire, outer and inner headers are correct, the payload is unchanged, "
@@ -166,10 +156,10 @@ def test_offloaded(open_tunnel, send_through, settings, dut, step, tunnel):
     falsified_by=("program:settings.not-set", "tx.frame.dropped"),
 )
 @tunnels
-def test_segmented_by_stack(open_tunnel, send_through, settings, dut, step, tunnel):
+def test_segmented_by_stack(open_tunnel, send_through, settings, step, tunnel):
     """With a tunnel's segmentation feature off, the driver gets no packet to segment, and the wire carries correct frames."""
     with step("Turn the tunnel's segmentation feature off, and create the tunnel"):
-        on = turn(settings, dut, on=CHECKSUMS, off=(tunnel.feature,))
+        on = settings.prefer_features(on=CHECKSUMS, off=(tunnel.feature,))
         end = open_tunnel(tunnel)
     with step(
         "Send TCP and UDP packets through it: on the wire, outer and inner headers are correct, the payload is unchanged, "
@@ -196,7 +186,7 @@ def test_single_features(open_tunnel, send_through, settings, dut, step, skip_un
         if not features.active & features.free & set(off):
             skip_unsupported(f"turning off {' or '.join(off)}", evidence={"ethtool -k": str(features)})
         # tx-tcp-mangleid-segmentation goes with TCP segmentation, and that with checksums (net/core/dev.c, netdev_fix_features).
-        on = turn(settings, dut, on=(MANGLE,) if off == (PARTIAL,) else (), off=off)
+        on = settings.prefer_features(on=(MANGLE,) if off == (PARTIAL,) else (), off=off)
         assert not on & set(off)
         end = open_tunnel(tunnel)
     with step(
@@ -213,12 +203,12 @@ def test_single_features(open_tunnel, send_through, settings, dut, step, skip_un
     falsified_by=("tx.checksum.wrong", "tx.frame.dropped"),
 )
 @tunnels
-def test_udp_segmentation(open_tunnel, send_through, settings, dut, kernel, step, skip_kernel_lacks, tunnel):
+def test_udp_segmentation(open_tunnel, send_through, settings, kernel, step, skip_kernel_lacks, tunnel):
     """With UDP and tunnel segmentation on, each datagram of a packet in the tunnel has its own length and a correct checksum."""
     if [int(part) for part in kernel.release.split(".")[:2]] < [6, 2]:
         skip_kernel_lacks("UDP segmentation by packet sockets", evidence=f"{kernel.release}; needs 6.2 or later")
     with step("Turn on what the driver has of segmentation and checksum offloads, and create the tunnel"):
-        turn(settings, dut, on=(*CHECKSUMS, UDP_FEATURE, PARTIAL, tunnel.feature))
+        settings.prefer_features(on=(*CHECKSUMS, UDP_FEATURE, PARTIAL, tunnel.feature))
         end = open_tunnel(tunnel)
     with step(
         "Send packets of several datagrams each through it: on the wire, outer and inner headers are correct, the payload is "

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from plugfest.frames.dissect import problems as frame_problems
 from plugfest.frames.probe import Ends, build
 from plugfest.frames.tunnel import NO_ADDRESS, Tunnel, repeated_identifications
-from plugfest.frames.unusual import with_bad_checksum
+from plugfest.frames.variant import with_bad_checksum
 from scapy.contrib.geneve import GENEVE
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from plugfest.dut.dut import TCP_DATA_SPLIT_AUTO
@@ -171,6 +171,15 @@ class Settings:
         self._defer(self._restore, lambda: self._dut.set_features({name: name in before for name in wanted}))
         self._dut.set_features(wanted)
         self.ready()
+
+    def prefer_features(self, *, on: Iterable[str] = (), off: Iterable[str] = ()) -> frozenset[str]:
+        """Turn features on or off where the driver has them and lets one change them; returns those that are on then."""
+        features = self._dut.features()
+        wanted = {name: True for name in on if name in features.free - features.active}
+        wanted |= {name: False for name in off if name in features.free & features.active}
+        if wanted:
+            self.set_features(wanted)
+        return frozenset(self._dut.features().active)
 
     def restore_features(self) -> None:
         """Register that all features are put back when the test ends."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Unusual frames: scapy reads them as what they are to be, with right checksums."""
+"""Variants of plain frames: scapy reads them as what they are to be, with right checksums."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from plugfest.frames.dissect import TCP
 from plugfest.frames.dissect import problems as frame_problems
 from plugfest.frames.probe import Ends, around, build
 from plugfest.frames.segmentation import TxRequest
-from plugfest.frames.unusual import in_fragments, with_bad_checksum, with_options, with_padding, without_checksum
+from plugfest.frames.variant import in_fragments, with_bad_checksum, with_options, with_padding, without_checksum
 from scapy.layers.inet import IP, UDP, defragment
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, defragment6
 from scapy.layers.l2 import Ether

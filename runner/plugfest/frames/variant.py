@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Unusual frames made of plain ones: IPv4 options, IPv6 extension headers, fragments, padding, a wrong checksum or none.
+"""Variants of plain frames: IPv4 options, IPv6 extension headers, fragments, padding, a wrong checksum or none.
 
 A plain frame is one of `plugfest.frames.probe`: Ethernet, IPv4 or IPv6 without options, UDP or TCP.
 
