@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 from plugfest.dut.skb_trace import Skb
 from plugfest.dut.stack_counters import read_counters
+from plugfest.traffic.traffic import check_same
 
 PORT = 42000
 
@@ -27,6 +28,10 @@ class Reception:
     payloads: Counter[bytes]
     skbs: list[Skb]
     counted: dict[str, int]
+
+    def check(self, expected):
+        """Expect that these payloads reached the socket, with counts, and no others."""
+        check_same(list(self.payloads.elements()), list(expected.elements()), "datagrams at the socket")
 
     @property
     def bad_checksums(self) -> int:

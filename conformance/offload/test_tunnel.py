@@ -118,10 +118,10 @@ def send_through(tx_offload, evidence):
     def send(end, shapes=tcp_shapes, *, mangled=False):
         requests = make_requests(end, shapes, mangled)
         result = tx_offload.do(requests, packet_sender=end.sender, inner=end.tunnel.inner)
+        got = Counter((each.checksum.name, "to segment" if each.segment else "one frame") for each in result.skbs)
+        evidence("skbs that the driver got", dict(got))
         end.check_outer(result.outer)
         result.check()
-        whole = sum(1 for each in result.skbs if each.segment)
-        evidence("skbs that the driver got", {"to segment": whole, "all": len(result.skbs)})
         return result.skbs
 
     return send
@@ -153,7 +153,7 @@ def test_offloaded(open_tunnel, send_through, settings, step, tunnel):
     "OFFLOAD-TUNNEL-02",
     level="MUST",
     source=f"{SEGMENTATION}; Documentation/networking/netdev-features.rst",
-    falsified_by=("program:settings.not-set", "tx.frame.dropped"),
+    falsified_by=("program:settings.not-turned-off", "tx.frame.dropped"),
 )
 @tunnels
 def test_segmented_by_stack(open_tunnel, send_through, settings, step, tunnel):
@@ -175,7 +175,7 @@ def test_segmented_by_stack(open_tunnel, send_through, settings, step, tunnel):
     "OFFLOAD-TUNNEL-03",
     level="MUST",
     source=f"{SEGMENTATION}; Documentation/networking/checksum-offloads.rst",
-    falsified_by=("program:settings.not-set", "tx.frame.dropped"),
+    falsified_by=("program:settings.not-turned-off", "tx.frame.dropped"),
 )
 @pytest.mark.parametrize("tunnel", [MAIN[1], MAIN[7]], ids=str)
 @pytest.mark.parametrize("off", [(PARTIAL,), TCP_FEATURES, CHECKSUMS], ids=["partial", "tcp", "checksum"])
@@ -242,7 +242,7 @@ def test_good_inner(open_tunnel, receive_datagrams, step, tunnel):
         reception = receive_datagrams(
             end.encapsulate(frames_of(probes)), end.encapsulate(frames_of(last)), payloads(last)
         )
-        assert reception.payloads == Counter(payloads([*probes, *last]))
+        reception.check(Counter(payloads([*probes, *last])))
     with step("The stack counts no bad checksum"):
         assert reception.bad_checksums == 0
 
@@ -268,11 +268,8 @@ def test_bad_inner(open_tunnel, receive_datagrams, active, step, tunnel):
             frames += end.encapsulate(frames_of(probes), bad=True)
         reception = receive_datagrams(frames, end.encapsulate(frames_of(last)), payloads(last))
     with step("None of them reaches the socket"):
-        assert reception.payloads == Counter(payloads(last))
+        reception.check(Counter(payloads(last)))
     with step("The driver reports none as CHECKSUM_UNNECESSARY where the inner checksum is the only one"):
         if tunnel.port is None and not tunnel.checksum:
             lengths = {len(frame) for frame in frames}
             assert Checksum.UNNECESSARY not in {each.checksum for each in reception.skbs if each.length in lengths}
-    with step("The stack has counted each as one with a bad checksum"):
-        wanted = len(probes) * (2 if tunnel.checksum and tunnel.port is not None else 1)
-        assert reception.bad_checksums == wanted
