@@ -113,7 +113,7 @@ class ZeroCopySockets(Setting):
         self._identifier = program.identifier
 
     def _tried(self) -> frozenset[str]:
-        """Return the flags that matter, where the kernel has none of any driver's: a socket that the driver rejects shows that it lacks them.
+        """Return the flags that matter where the kernel has none of any driver: a socket that is rejected shows that they are lacking.
 
         Raises:
             NotOfferedError: rejected.
