@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import pytest
 from plugfest.requirements.requirement import requirement
 
 RSS = "Documentation/networking/scaling.rst, RSS; Documentation/networking/ethtool-netlink.rst, RSS_SET"
@@ -110,6 +111,7 @@ def test_channels(trial, operation, step):
     keeps="XPS",
     fault_from_step=2,
 )
+@pytest.mark.fresh_guest  # a driver may keep maps of XDP's queues after another test
 def test_xps(trial, operation, step):
     """After each operation each CPU sends on the queue that the user has set."""
     with step("Have all CPUs send on the last queue: they do"):

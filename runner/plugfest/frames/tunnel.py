@@ -237,7 +237,7 @@ class Tunnel:
 def repeated_identifications(frames: Sequence[bytes]) -> list[int]:
     """Return the identifications that several of the frames have in their outer IPv4 header, where it lets routers fragment.
 
-    Fragments of two datagrams with one identification may be put together (RFC 6864, 4.2 and 5.2); of a datagram with DF it means nothing.
+    Fragments of two datagrams with one identification may be put together (RFC 6864, 4.3 and 5.2); of a datagram with DF it means nothing.
     """
     seen = Counter(
         found.identification

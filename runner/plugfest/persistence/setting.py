@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from plugfest.persistence.instruments import Instruments
 
 
+EFFECT_TIMEOUT = 0.5
+"""Seconds, on a guest of speed 1, for a change to take effect: a driver may program its device from a work item after the call."""
+
+
 class Setting(ABC):
     """One setting of the interface under test, in one test.
 

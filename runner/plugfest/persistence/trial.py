@@ -9,14 +9,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from plugfest.dut.operations import NotOfferedError
+from plugfest.persistence.setting import EFFECT_TIMEOUT
 
 if TYPE_CHECKING:
     from plugfest.persistence.instruments import Instruments
     from plugfest.persistence.operation import Operation
     from plugfest.persistence.setting import Setting
-
-EFFECT_TIMEOUT = 0.5
-"""Seconds, on a guest of speed 1, for a change to take effect: a driver may program its device from a work item after the call."""
 
 FAILED = "failed"
 """What an observation has that could not be made: frames did not arrive that do so whatever the setting."""

@@ -31,9 +31,9 @@ def required(item: pytest.Item) -> Requirement:
 
 
 def parameters_of(item: pytest.Item) -> list[str]:
-    """Return those parameters of the test that are words."""
+    """Return the names of the test's parameters: words, functions, and what else has a text."""
     callspec = getattr(item, "callspec", None)
-    return [] if callspec is None else [value for value in callspec.params.values() if isinstance(value, str)]
+    return [] if callspec is None else [getattr(value, "__name__", str(value)) for value in callspec.params.values()]
 
 
 def fault_of(item: pytest.Item) -> str | None:

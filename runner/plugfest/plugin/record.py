@@ -132,7 +132,7 @@ class TestRecord:
             entry.seconds = time.monotonic() - begin
 
     def at_step(self, number: int, action: Callable[[], object]) -> None:
-        """Do something as a step begins that is not within another: the first, which has the number 1, begins now."""
+        """Do something as a step begins that is not within another: as step 1 begins the test itself, which begins now."""
         if number == 1:
             action()
         else:

@@ -95,7 +95,7 @@ class TrafficPeer:
             AssertionError: the connection was not made, or broke.
         """
 
-        return self._from_dut("tcp.send", version, mss, {"length": length, "seed": seed})
+        return self._from_dut("tcp.send", version, mss, length, {"length": length, "seed": seed})
 
     def pieces_from_dut(
         self, version: int, packets: Sequence[Sequence[int]], *, seed: int = 1, mss: int | None = None
@@ -111,15 +111,16 @@ class TrafficPeer:
         Raises:
             AssertionError: the connection was not made, or broke.
         """
-        return self._from_dut("pieces.send_stream", version, mss, {"packets": packets, "seed": seed})
+        length = sum(map(sum, packets))
+        return self._from_dut("pieces.send_stream", version, mss, length, {"packets": packets, "seed": seed})
 
-    def _from_dut(self, method: str, version: int, mss: int | None, stream: Mapping[str, Any]) -> Transfer:
+    def _from_dut(self, method: str, version: int, mss: int | None, length: int, stream: Mapping[str, Any]) -> Transfer:
         def transfer() -> Transfer:
             with self.receiving(version, mss=mss) as taken:
                 try:
                     self._agent.call(method, address=_HERE[version], port=taken.port, timeout=self._timeout, **stream)
                 except AgentError as error:
-                    raise AssertionError(f"expected a TCP stream from the DUT, found: {error}") from error
+                    raise AssertionError(f"expected {length} bytes by TCP from the DUT, found: {error}") from error
                 return taken.result()
 
         return self._undisturbed(transfer)

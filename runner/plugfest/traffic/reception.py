@@ -96,6 +96,7 @@ class ReceptionProbe:
             return not +missing
 
         self._until(all_received, what=f"the DUT receives {len(frames)} frames", timeout=1)
+        self._round += 1
 
     def check(self, *destinations: str, expected: Sequence[str]) -> None:
         """Expect the DUT to receive exactly the frames to `expected` of those sent to these addresses, once a change has taken effect.
@@ -113,7 +114,7 @@ class ReceptionProbe:
         """Return a frame of this round to an address, of so many bytes without FCS."""
         macs = bytes.fromhex((destination + self._remote.mac).replace(":", ""))
         head = macs + LOCAL_ETHERTYPE + self._round.to_bytes(4, "big")
-        return head + bytes(at & 0xFF for at in range(length - len(head)))
+        return head + bytes((at + self._round) & 0xFF for at in range(length - len(head)))
 
     def _arrived(self, frames: Sequence[bytes], last: bytes) -> list[tuple[bytes, int | None]]:
         """Send frames and a last one; return those of the former that arrived, without their tag, and the VLAN of each."""
