@@ -126,8 +126,8 @@ def options(frame, _number):
 
 
 def fragments(frame, number):
-    """Return the fragments of the frame: short ones, or where it is long, as long as the MTU allows."""
-    return in_fragments(frame, 1448 if len(frame) > 1400 else 64, number)
+    """Return the fragments of the frame: short ones, or where it is long, as long as IPv6 has room for in the MTU."""
+    return in_fragments(frame, 1448 if len(frame) > 1500 else 64, number)
 
 
 def padding(frame, _number):
@@ -148,7 +148,7 @@ def zero(frame, _number):
 LENGTHS = {
     # of the payloads
     options: (SHORT, 101, 700, 1400),
-    fragments: (200, 777, 1400, 3001),
+    fragments: (200, 777, 1600, 3001),
     padding: (SHORT, SHORT + 1, 11, 101, 700),
     tags: (SHORT, 101, 700, 1400),
     zero: (SHORT, 101, 700, 1452),
@@ -160,7 +160,8 @@ unusual = pytest.mark.parametrize("make", [options, fragments, padding, tags], i
 def send_unusual(dut, traffic, receive_datagrams, settings, inactive):
     """``result = send_unusual(make, bad=True)`` sends datagrams in unusual frames, and a last good one of each IP version.
 
-    Returns what came of them, the payloads of the last ones and of all, both with counts, and the lengths of the frames before the last.
+    Returns what came of them, the payloads of the last ones and of all, both with counts, and the lengths of the frames before the last
+    that none of the last has.
     """
 
     def send(make, versions=(4, 6), last_make=None, *, bad=False):
@@ -182,7 +183,7 @@ def send_unusual(dut, traffic, receive_datagrams, settings, inactive):
             after += frames(last_make or make, 500, version, version, bad=False)
             ends.append(generate(version, 500))
         reception = receive_datagrams(before, after, ends)
-        return reception, Counter(ends), Counter(bodies), {len(frame) for frame in before}
+        return reception, Counter(ends), Counter(bodies), set(map(len, before)) - set(map(len, after))
 
     return send
 
