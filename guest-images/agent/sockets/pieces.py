@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Packets whose payload lies in many small pieces, each a page fragment of its own. Methods ``pieces.*``.
 
-With MSG_ZEROCOPY the kernel makes a page fragment of each buffer of a call, as long as there are at most 17 (MAX_SKB_FRAGS) and the
-driver has scatter-gather; else it copies them. Source: Documentation/networking/msg_zerocopy.rst.
+With MSG_ZEROCOPY the kernel makes a page fragment of each buffer of a call, at most 17 (MAX_SKB_FRAGS), if the driver has
+scatter-gather and checksum offload; without them it copies. Source: Documentation/networking/msg_zerocopy.rst.
 """
 
 from __future__ import annotations
