@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 from plugfest.run import journal
 
@@ -262,16 +264,20 @@ def test_second(guest):
     assert document["run"]["exit_status"] == 130
 
 
-WORN = """
-fakes.FakeMachine.unusable = lambda self, problems: next((f"beyond use: {each.title}; reboot it" for each in problems if each.fatal), None)
-"""
+@pytest.fixture
+def worn(suite, monkeypatch) -> None:
+    """Machines that none can follow once their kernel is beyond use."""
+
+    def unusable(_self, problems) -> str | None:
+        return next((f"beyond use: {each.title}; reboot it" for each in problems if each.fatal), None)
+
+    monkeypatch.setattr(importlib.import_module("fakes").FakeMachine, "unusable", unusable)
 
 
+@pytest.mark.usefixtures("worn")
 @pytest.mark.parametrize("confirm", [True, False])
 def test_a_machine_that_none_can_follow_ends_the_run_and_what_was_found_stands(suite, confirm: bool) -> None:
     """A real machine whose kernel is beyond use: no second attempt, no other test, and no result that was made is lost."""
-    conftest = suite.pytester.path / "conftest.py"
-    conftest.write_text(conftest.read_text() + WORN)
     suite.run(TWO.format(first="guest.run('oops')", second="pass"), confirm=confirm)
     assert suite.verdicts() == {"test_first": "crash", "test_second": "miss"}
     found = suite.document()["run"]
@@ -280,9 +286,8 @@ def test_a_machine_that_none_can_follow_ends_the_run_and_what_was_found_stands(s
     assert len(suite.machines) == 1
 
 
+@pytest.mark.usefixtures("worn")
 def test_a_machine_that_another_can_follow_is_confirmed_in(suite) -> None:
-    conftest = suite.pytester.path / "conftest.py"
-    conftest.write_text(conftest.read_text() + WORN)
     suite.run(TWO.format(first="guest.run('warn')", second="pass"))
     assert suite.verdicts() == {"test_first": "crash", "test_second": "pass"}
     assert len(suite.machines) == 3
