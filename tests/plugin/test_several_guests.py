@@ -226,7 +226,7 @@ def test_an_interruption_ends_all_workers(suite, several, number: str) -> None:
     several(
         some(
             f"touch('one'); wait_for('two'); import os, signal; os.kill(os.getppid(), signal.{number}); time.sleep(20)",
-            "touch('two'); defer(touch, 'undone'); time.sleep(20)",
+            "defer(touch, 'undone'); touch('two'); time.sleep(20)",
             "pass",
             fixtures="guest, defer",
         )
