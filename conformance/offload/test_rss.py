@@ -14,8 +14,6 @@ from plugfest.frames.payload import generate
 from plugfest.frames.segmentation import TxRequest
 from plugfest.frames.toeplitz import (
     FLOWS,
-    IP_DESTINATION,
-    IP_SOURCE,
     PORT_DESTINATION,
     PORT_SOURCE,
     hashed,
@@ -25,6 +23,7 @@ from plugfest.frames.toeplitz import (
 from plugfest.machine.agent import AgentError
 from plugfest.requirements.requirement import requirement
 from plugfest.statistics.queue_counters import from_model
+from plugfest.traffic.per_queue import ADDRESSES, ALL_FIELDS, reported_fields
 
 SOURCE = "Documentation/networking/scaling.rst, RSS; Microsoft, Verifying the RSS hash calculation"
 FLOWS_EACH = 24
@@ -34,8 +33,6 @@ TOEPLITZ = 1
 KEY = bytes(range(7, 47))
 """A hash key that is no driver's default: 40 bytes."""
 KINDS = ((TCP, 4), (UDP, 4), (TCP, 6), (UDP, 6))
-TWO_TUPLE = IP_SOURCE | IP_DESTINATION
-FOUR_TUPLE = IP_SOURCE | IP_DESTINATION | PORT_SOURCE | PORT_DESTINATION
 CLOSED_PORT = 9
 """A port on which no process listens."""
 
@@ -59,22 +56,12 @@ class RssFlows:
         flush = ["ip", "neigh", "flush", "dev", dut.ifname, "nud", "incomplete"]
         defer(guest.agent.call, "process.run", command=flush)
 
-    def fields(self, kind):
-        """Return the fields that the driver reports as hashed for that kind of flow; None if it reports none."""
-        try:
-            found = self.guest.agent.call("ethtool.hash_fields", ifname=self.dut.ifname, flow=FLOWS[kind])
-        except AgentError as error:
-            if error.errno is None:
-                raise
-            return None
-        return found & FOUR_TUPLE
-
     def candidates(self, kind):
         """Return the sets of fields that may be hashed: the reported one, else the one found before, else with and without ports."""
-        reported = self.fields(kind)
+        reported = reported_fields(self.dut, *kind)
         if reported is not None:
             return [reported]
-        return [self._found_fields[kind]] if kind in self._found_fields else [FOUR_TUPLE, TWO_TUPLE]
+        return [self._found_fields[kind]] if kind in self._found_fields else [ALL_FIELDS, ADDRESSES]
 
     def frames(self):
         """Return one frame per flow, each of a different length."""
@@ -330,7 +317,7 @@ def test_key(rss_flows, settings, step, skip_unsupported):
 def test_fields(rss_flows, guest, dut, defer, step, skip_unsupported):
     """UDP ports can be added to and removed from the hashed fields; the driver reports the fields as set, and frames follow them."""
     for version in (4, 6):
-        before = rss_flows.fields((UDP, version))
+        before = reported_fields(dut, UDP, version)
         if before is None:
             skip_unsupported("reporting the hashed fields", evidence="the driver rejects ETHTOOL_GRXFH")
         other = before ^ (PORT_SOURCE | PORT_DESTINATION)
@@ -341,7 +328,7 @@ def test_fields(rss_flows, guest, dut, defer, step, skip_unsupported):
             except AgentError as error:
                 skip_unsupported("setting the hashed fields", evidence=str(error))
             defer(guest.agent.call, "ethtool.set_hash_fields", **call, fields=before)
-            assert rss_flows.fields((UDP, version)) == other
+            assert reported_fields(dut, UDP, version) == other
     with step("Send frames in many flows: each arrives on the queue that the new hash gives"):
         rss_flows.check(dut.rss())
 

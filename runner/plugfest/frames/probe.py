@@ -33,7 +33,10 @@ FIRST_HOST = 256
 _STRIDE, _HOSTS, _PORTS = 40503, 65269, 32999
 """The stride is 2^16 divided by the golden ratio; the moduli are primes, so that no two flows share a host part or a source port."""
 
-_ETHERTYPE = {4: 0x0800, 6: 0x86DD}
+ETHERTYPE = {4: 0x0800, 6: 0x86DD}
+"""By IP version."""
+DONT_FRAGMENT = 0x4000
+"""Flag beside the fragment offset of IPv4."""
 _VLAN = 0x8100
 _IDENTITY = struct.Struct(">4sI")
 
@@ -62,6 +65,11 @@ class Ends:
         """
         network = ipaddress.ip_network(self.sources[version])
         return str(network.network_address + FIRST_HOST + flow * _STRIDE % _HOSTS)
+
+    def packed(self, version: int, flow: int) -> bytes:
+        """Return source and destination address of a flow, as they stand in an IP header."""
+        addresses = (self.source(version, flow), self.destination[version])
+        return b"".join(ipaddress.ip_address(each).packed for each in addresses)
 
 
 @dataclass(frozen=True)
@@ -121,20 +129,45 @@ def build(ends: Ends, version: int, flow: int, number: int, size: int, port: int
 
 def around(ends: Ends, version: int, flow: int, payload: bytes, number: int = 0, port: int = PORT_FIRST) -> bytes:
     """Return a frame of a flow with this payload, its checksums right; `number` is the IPv4 identification."""
-    length = HEADERS[version] - ETHERNET + len(payload)
-    source = ipaddress.ip_address(ends.source(version, flow)).packed
-    destination = ipaddress.ip_address(ends.destination[version]).packed
+    addresses = ends.packed(version, flow)
     datagram = struct.pack(">HHHH", 20000 + flow * _STRIDE % _PORTS, port, 8 + len(payload), 0) + payload
-    pseudo = source + destination + struct.pack(">II", len(datagram), 17)
+    pseudo = addresses + struct.pack(">II", len(datagram), 17)
     check = internet_checksum(pseudo + datagram) or 0xFFFF
     datagram = datagram[:6] + check.to_bytes(2, "big") + datagram[8:]
-    if version == 4:
-        head = struct.pack(">BBHHHBBH", 0x45, 0, length, number & 0xFFFF, 0x4000, 64, 17, 0) + source + destination
-        head = head[:10] + internet_checksum(head).to_bytes(2, "big") + head[12:]
-    else:
-        head = struct.pack(">IHBB", 0x60000000, length - 40, 17, 64) + source + destination
-    macs = bytes.fromhex((ends.destination_mac + ends.source_mac).replace(":", ""))
-    return macs + _ETHERTYPE[version].to_bytes(2, "big") + head + datagram
+    head = ip_header(version, addresses, 17, len(datagram), identification=number & 0xFFFF)
+    return ethernet_header(ends.destination_mac, ends.source_mac, version) + head + datagram
+
+
+def ethernet_header(destination: str, source: str, version: int) -> bytes:
+    """Return the Ethernet header, without a tag, of an IP packet of this version, between two hardware addresses."""
+    return bytes.fromhex((destination + source).replace(":", "")) + ETHERTYPE[version].to_bytes(2, "big")
+
+
+def ip_header(
+    version: int,
+    addresses: bytes,
+    protocol: int,
+    length: int,
+    *,
+    identification: int = 1,
+    fragment: int = DONT_FRAGMENT,
+) -> bytes:
+    """Return an IPv4 header without options, its checksum right, or an IPv6 header; TTL and hop limit are 64.
+
+    Source: RFC 791, 3.1; RFC 8200, 3.
+
+    Args:
+        version: of IP.
+        addresses: source and destination, packed.
+        protocol: of what follows.
+        length: bytes of what follows.
+        identification: of IPv4.
+        fragment: flags and offset of IPv4.
+    """
+    if version == 6:
+        return struct.pack(">IHBB", 0x60000000, length, protocol, 64) + addresses
+    head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + length, identification, fragment, 64, protocol, 0) + addresses
+    return head[:10] + internet_checksum(head).to_bytes(2, "big") + head[12:]
 
 
 def _payload(number: int, length: int) -> bytes:
@@ -159,7 +192,7 @@ def number_of(frame: bytes) -> int | None:
     if kind == _VLAN:
         at += 4
         kind = int.from_bytes(frame[at : at + 2], "big")
-    version = next((version for version, number in _ETHERTYPE.items() if number == kind), None)
+    version = next((version for version, number in ETHERTYPE.items() if number == kind), None)
     if version is None:
         return None
     ports = at + 2 + HEADERS[version] - ETHERNET - 8
@@ -237,23 +270,17 @@ def segmentable(ends: Ends, version: int, payload: int, segment: int, port: int 
 
     Source: include/uapi/linux/virtio_net.h; Documentation/networking/segmentation-offloads.rst.
     """
-    source = ipaddress.ip_address(ends.source(version, 0)).packed
-    destination = ipaddress.ip_address(ends.destination[version]).packed
+    addresses = ends.packed(version, 0)
     body = _payload(0, payload)
     length = _TCP_HEADER + len(body)
     # The device adds what it sums up to what stands here, so this is the sum itself, not its complement.
-    pseudo = ~internet_checksum(source + destination + struct.pack(">II", length, 6)) & 0xFFFF
+    pseudo = ~internet_checksum(addresses + struct.pack(">II", length, 6)) & 0xFFFF
     tcp = struct.pack(">HHIIBBHHH", 30000, port, 1, 1, _TCP_HEADER << 2, 0x18, 4096, pseudo, 0)
-    if version == 4:
-        head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + length, 1, 0x4000, 64, 6, 0) + source + destination
-        head = head[:10] + internet_checksum(head).to_bytes(2, "big") + head[12:]
-    else:
-        head = struct.pack(">IHBB", 0x60000000, length, 6, 64) + source + destination
-    macs = bytes.fromhex((ends.destination_mac + ends.source_mac).replace(":", ""))
+    head = ip_header(version, addresses, 6, length)
     start = ETHERNET + len(head)
     headers = start + _TCP_HEADER
     virtio = _VIRTIO_HEADER.pack(_NEEDS_CHECKSUM, _GSO_TCP[version], headers, segment, start, _TCP_CHECKSUM)
-    frame = macs + _ETHERTYPE[version].to_bytes(2, "big") + head + tcp + body
+    frame = ethernet_header(ends.destination_mac, ends.source_mac, version) + head + tcp + body
     lengths = [headers + min(segment, len(body) - at) for at in range(0, len(body), segment)]
     return Segmentable(frame, virtio, lengths)
 
@@ -261,7 +288,7 @@ def segmentable(ends: Ends, version: int, payload: int, segment: int, port: int 
 def is_segment(frame: bytes) -> bool:
     """Whether a frame is TCP to a probes' port, as a `segmentable` packet results in."""
     kind = int.from_bytes(frame[12:14], "big")
-    version = next((version for version, number in _ETHERTYPE.items() if number == kind), None)
+    version = next((version for version, number in ETHERTYPE.items() if number == kind), None)
     if version is None or frame[ETHERNET + (9 if version == 4 else 6)] != 6:
         return False
     start = HEADERS[version] - 8

@@ -7,7 +7,6 @@ include/uapi/linux/virtio_net.h.
 
 from __future__ import annotations
 
-import ipaddress
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +14,6 @@ from dataclasses import dataclass
 from plugfest.frames.dissect import (
     CWR,
     FIN,
-    IPV4,
-    IPV6,
     PSH,
     TCP,
     UDP,
@@ -27,7 +24,7 @@ from plugfest.frames.dissect import (
     transport_checksum,
 )
 from plugfest.frames.dissect import problems as frame_problems
-from plugfest.frames.probe import Ends, internet_checksum
+from plugfest.frames.probe import ETHERTYPE, Ends, ethernet_header, internet_checksum, ip_header
 
 _ETHERNET = 14
 _VIRTIO_HEADER = struct.Struct("=BBHHHH")
@@ -86,7 +83,7 @@ class TxRequest:
         """EtherType that a packet socket must name; None where the packet has an Ethernet header, which says it."""
         if self.ethernet:
             return None
-        return IPV4 if self.version == 4 else IPV6
+        return ETHERTYPE[self.version]
 
     @property
     def length(self) -> int:
@@ -99,11 +96,10 @@ class TxRequest:
 
         In the place of the checksum stands the pseudo-header's sum, to which the device adds the rest.
         """
-        source = ipaddress.ip_address(self.ends.source(self.version, self.flow)).packed
-        destination = ipaddress.ip_address(self.ends.destination[self.version]).packed
+        addresses = self.ends.packed(self.version, self.flow)
         header = 20 + len(self.options) if self.protocol == TCP else 8
         length = header + len(self.payload)
-        pseudo = ~internet_checksum(source + destination + struct.pack(">II", length, self.protocol)) & 0xFFFF
+        pseudo = ~internet_checksum(addresses + struct.pack(">II", length, self.protocol)) & 0xFFFF
         if self.protocol == TCP:
             transport = struct.pack(
                 ">HHIIBBHHH", *self.ports, self.sequence, 1, header << 2, self.flags, 4096, pseudo, 0
@@ -114,16 +110,10 @@ class TxRequest:
             # A length above 16 bits cannot come about: sendmsg rejects more than 65,535 bytes (net/ipv4/udp.c).
             transport = struct.pack(">HHHH", *self.ports, length, pseudo)
             at = 6
-        if self.version == 4:
-            head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + length, self.identification, 0x4000, 64, self.protocol, 0)
-            head += source + destination
-            head = head[:10] + internet_checksum(head).to_bytes(2, "big") + head[12:]
-        else:
-            head = struct.pack(">IHBB", 0x60000000, length, self.protocol, 64) + source + destination
-        ethernet = bytes.fromhex((self.ends.destination_mac + self.ends.source_mac).replace(":", ""))
-        ethernet += (IPV4 if self.version == 4 else IPV6).to_bytes(2, "big")
-        if not self.ethernet:
-            ethernet = b""
+        head = ip_header(self.version, addresses, self.protocol, length, identification=self.identification)
+        ethernet = b""
+        if self.ethernet:
+            ethernet = ethernet_header(self.ends.destination_mac, self.ends.source_mac, self.version)
         start = len(ethernet) + len(head)
         if self.segment is None or len(self.pieces) == 1:
             virtio = _VIRTIO_HEADER.pack(_NEEDS_CHECKSUM, 0, 0, 0, start, at)
@@ -145,11 +135,9 @@ class TxRequest:
             found = dissect(frame)
         except Malformed:
             return False
-        source = ipaddress.ip_address(self.ends.source(self.version, self.flow)).packed
-        destination = ipaddress.ip_address(self.ends.destination[self.version]).packed
         return (
             (found.version, found.protocol) == (self.version, self.protocol)
-            and found.addresses == (source, destination)
+            and b"".join(found.addresses) == self.ends.packed(self.version, self.flow)
             and found.ports == self.ports
         )
 

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 
 from plugfest.frames.dissect import IPV4, IPV6, UDP, Dissected, Malformed, dissect
 from plugfest.frames.dissect import problems as frame_problems
-from plugfest.frames.probe import internet_checksum
+from plugfest.frames.probe import DONT_FRAGMENT, ETHERTYPE, ethernet_header, internet_checksum, ip_header
+from plugfest.frames.variant import DESTINATION_OPTIONS, off_by_one
 
 GRE = 47
 IP_IN_IP = {4: 4, 6: 41}
 """The protocol by which IP carries IP of a version."""
-DESTINATION_OPTIONS = 60
 TRANSPARENT_ETHERNET = 0x6558
 """The EtherType of whole Ethernet frames."""
 NO_ADDRESS = "00:00:00:00:00:00"
@@ -29,8 +29,6 @@ SOURCE_PORT = 50000
 """UDP source port of the frames that `Tunnel.encapsulate` makes."""
 
 _ETHERNET = 14
-_ETHERTYPE = {4: IPV4, 6: IPV6}
-_DONT_FRAGMENT = 0x4000
 _VXLAN, _GENEVE = struct.Struct(">II"), struct.Struct(">BBHI")
 _VNI_VALID = 0x08
 _GRE_CHECKSUM, _GRE_KEY = 0x8000, 0x2000
@@ -123,16 +121,10 @@ class Tunnel:
         """
         if bad and not self.checksum:
             raise ValueError(f"expected a tunnel with a checksum, found {self}")
-        source, destination = (ipaddress.ip_address(each).packed for each in addresses)
-        protocol, body = self._carried(inner, source + destination, bad)
-        if self.outer == 4:
-            head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(body), identification, 0, 64, protocol, 0)
-            head += source + destination
-            head = head[:10] + internet_checksum(head).to_bytes(2, "big") + head[12:]
-        else:
-            head = struct.pack(">IHBB", 0x60000000, len(body), protocol, 64) + source + destination
-        ethernet = bytes.fromhex("".join(macs).replace(":", "")) + _ETHERTYPE[self.outer].to_bytes(2, "big")
-        return ethernet + head + body
+        packed = b"".join(ipaddress.ip_address(each).packed for each in addresses)
+        protocol, body = self._carried(inner, packed, bad)
+        head = ip_header(self.outer, packed, protocol, len(body), identification=identification, fragment=0)
+        return ethernet_header(*macs, self.outer) + head + body
 
     def _carried(self, inner: bytes, addresses: bytes, bad: bool) -> tuple[int, bytes]:
         """Return the outer IP header's protocol, and what follows the header."""
@@ -145,7 +137,7 @@ class Tunnel:
             body = struct.pack(">HHHH", SOURCE_PORT, self.port, length, 0) + shim + inner
             if self.checksum:
                 value = internet_checksum(addresses + struct.pack(">II", length, UDP) + body) or 0xFFFF
-                body = body[:6] + _wrong(value, bad).to_bytes(2, "big") + body[8:]
+                body = body[:6] + (off_by_one(value) if bad else value).to_bytes(2, "big") + body[8:]
             return UDP, body
         if self.protocol == GRE:
             flags = (_GRE_CHECKSUM if self.checksum else 0) | (_GRE_KEY if self.key is not None else 0)
@@ -154,7 +146,8 @@ class Tunnel:
             body += b"" if self.key is None else self.key.to_bytes(4, "big")
             body += inner
             if self.checksum:
-                body = body[:4] + _wrong(internet_checksum(body), bad).to_bytes(2, "big") + body[6:]
+                value = internet_checksum(body)
+                body = body[:4] + (off_by_one(value) if bad else value).to_bytes(2, "big") + body[6:]
             return GRE, body
         return IP_IN_IP[4 if kind == IPV4 else 6], inner
 
@@ -182,7 +175,7 @@ class Tunnel:
                 return rest if kind == TRANSPARENT_ETHERNET else None
             return _framed(kind, rest) if kind in (IPV4, IPV6) else None
         version = next((version for version, number in IP_IN_IP.items() if number == protocol), None)
-        return _framed(_ETHERTYPE[version], body) if version in self.versions else None
+        return _framed(ETHERTYPE[version], body) if version in self.versions else None
 
     def problems(self, frame: bytes, addresses: tuple[str, str]) -> list[str]:
         """Return what is wrong with the outer headers of a frame that this tunnel's interface has sent; empty if nothing is.
@@ -242,7 +235,7 @@ def repeated_identifications(frames: Sequence[bytes]) -> list[int]:
     seen = Counter(
         found.identification
         for found in map(dissect, frames)
-        if found.identification is not None and not found.fragment & _DONT_FRAGMENT
+        if found.identification is not None and not found.fragment & DONT_FRAGMENT
     )
     return sorted(number for number, count in seen.items() if count > 1)
 
@@ -256,10 +249,3 @@ def _payload(found: Dissected) -> tuple[int, bytes]:
 
 def _framed(kind: int, packet: bytes) -> bytes:
     return bytes(12) + kind.to_bytes(2, "big") + packet
-
-
-def _wrong(value: int, bad: bool) -> int:
-    """Return another checksum if it is to be bad: neither 0, which would be none, nor an equivalent one."""
-    if not bad:
-        return value
-    return value + 1 if value < 0xFFFE else value - 1

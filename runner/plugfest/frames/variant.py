@@ -46,8 +46,12 @@ def with_bad_checksum(frame: bytes) -> bytes:
     """Return the frame with a TCP or UDP checksum that is off by one: neither 0 nor right."""
     found = dissect(frame)
     at = _checksum_at(frame, found)
-    wrong = found.checksum + 1 if found.checksum < 0xFFFE else found.checksum - 1
-    return frame[:at] + wrong.to_bytes(2, "big") + frame[at + 2 :]
+    return frame[:at] + off_by_one(found.checksum).to_bytes(2, "big") + frame[at + 2 :]
+
+
+def off_by_one(checksum: int) -> int:
+    """Return another checksum: neither 0, which would be none, nor 0xffff for a 0, which is equivalent."""
+    return checksum + 1 if checksum < 0xFFFE else checksum - 1
 
 
 def _checksum_at(frame: bytes, found: Dissected) -> int:

@@ -103,7 +103,10 @@ class ZeroCopySockets(Setting):
         try:
             flags = instruments.xdp.advertised()
         except KernelLacksError:
-            flags = self._tried()
+            error = instruments.af_xdp.try_bind(0, "zero-copy")
+            if error is not None:
+                raise NotOfferedError(str(error)) from None
+            flags = frozenset({"xdp-act:xsk-zerocopy", "xdp-act:redirect"})
         if not {"xdp-act:xsk-zerocopy", "xdp-act:redirect"} <= flags:
             raise NotOfferedError(f"netdev dev-get: {sorted(flags)}")
         program = instruments.native_xdp().attach("xdp_redirect_xsk")
@@ -111,21 +114,6 @@ class ZeroCopySockets(Setting):
         self._sockets: list[Socket] = open_all(dict(enumerate(umems)), "zero-copy")
         enter_all(self._sockets, fill=CHUNKS // 2)
         self._identifier = program.identifier
-
-    def _tried(self) -> frozenset[str]:
-        """Return the flags that matter where the kernel has none of any driver: a socket that is rejected shows that they are lacking.
-
-        Raises:
-            NotOfferedError: rejected.
-        """
-        umem = self.instruments.af_xdp.umem()
-        try:
-            umem.bind(0, "zero-copy").close()
-        except AgentError as error:
-            raise NotOfferedError(str(error)) from error
-        finally:
-            umem.close()
-        return frozenset({"xdp-act:xsk-zerocopy", "xdp-act:redirect"})
 
     def reported(self) -> Any:
         """The mode of the sockets, and the program."""

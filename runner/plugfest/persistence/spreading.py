@@ -16,8 +16,6 @@ from plugfest.frames.dissect import UDP, dissect
 from plugfest.frames.probe import PORT_FIRST, burst
 from plugfest.frames.toeplitz import FLOWS as FLOW_TYPES
 from plugfest.frames.toeplitz import (
-    IP_DESTINATION,
-    IP_SOURCE,
     PORT_DESTINATION,
     PORT_SOURCE,
     hashed,
@@ -27,7 +25,7 @@ from plugfest.frames.toeplitz import (
 from plugfest.machine.agent import AgentError
 from plugfest.persistence.operation import more_or_fewer_channels
 from plugfest.persistence.setting import Setting
-from plugfest.traffic.per_queue import ALL_FIELDS
+from plugfest.traffic.per_queue import ADDRESSES, ALL_FIELDS, reported_fields
 
 FLOWS = 32
 SHORTEST = 300
@@ -80,20 +78,6 @@ class _Spread(Setting):
             return sum(a == b for a, b in zip(found, wanted, strict=True))
 
         return {BY_HASH: max(following(fields) for fields in choices)}
-
-    def fields(self) -> int:
-        """Return the fields of UDP over IPv4 that the driver reports as hashed.
-
-        Raises:
-            NotOfferedError: it reports none.
-        """
-        flow = FLOW_TYPES[UDP, 4]
-        try:
-            return int(self.instruments.agent.call("ethtool.hash_fields", ifname=self.instruments.ifname, flow=flow))
-        except AgentError as error:
-            if error.errno is None:
-                raise
-            raise NotOfferedError(str(error)) from error
 
     def shows(self, observed: Any) -> bool:
         """The flows arrive on more than one queue: where all arrive on one, another table or key would look the same."""
@@ -177,11 +161,8 @@ class RssKey(_Spread):
 
     def observed(self) -> Any:
         """How many flows arrive on the queue that the key gives."""
-        try:
-            choices = [self.fields() & ALL_FIELDS]
-        except NotOfferedError:
-            choices = [ALL_FIELDS, IP_SOURCE | IP_DESTINATION]
-        return self.by_hash(self._key, *choices)
+        fields = reported_fields(self.instruments.dut, UDP, 4)
+        return self.by_hash(self._key, *([ALL_FIELDS, ADDRESSES] if fields is None else [fields]))
 
     def shows(self, observed: Any) -> bool:
         """All."""
@@ -193,22 +174,36 @@ class HashFields(_Spread):
 
     name = "RSS hash fields"
 
+    def _fields(self) -> int:
+        """Return the fields of UDP over IPv4 that the driver reports as hashed.
+
+        Raises:
+            NotOfferedError: it reports none.
+        """
+        flow = FLOW_TYPES[UDP, 4]
+        try:
+            return int(self.instruments.agent.call("ethtool.hash_fields", ifname=self.instruments.ifname, flow=flow))
+        except AgentError as error:
+            if error.errno is None:
+                raise
+            raise NotOfferedError(str(error)) from error
+
     def set(self) -> None:
         """Change it."""
         self.rss()
-        before, agent = self.fields(), self.instruments.agent
+        before, agent = self._fields(), self.instruments.agent
         call = {"ifname": self.instruments.ifname, "flow": FLOW_TYPES[UDP, 4]}
         try:
             agent.call("ethtool.set_hash_fields", **call, fields=before ^ (PORT_SOURCE | PORT_DESTINATION))
         except AgentError as error:
             raise NotOfferedError(str(error)) from error
         self.instruments.defer(agent.call, "ethtool.set_hash_fields", **call, fields=before)
-        self._set = self.fields()
+        self._set = self._fields()
         assert self._set == before ^ (PORT_SOURCE | PORT_DESTINATION), "the fields are not reported as set"
 
     def reported(self) -> Any:
         """The fields."""
-        return self.fields()
+        return self._fields()
 
     def observed(self) -> Any:
         """How many flows arrive on the queue that the fields give; where no key is reported, the queue of each."""

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 FEWEST = 5
 STEP = 3
 """Frames for queue 0, and how many more for each further one."""
-ALL_FIELDS = IP_SOURCE | IP_DESTINATION | PORT_SOURCE | PORT_DESTINATION
+ADDRESSES = IP_SOURCE | IP_DESTINATION
+ALL_FIELDS = ADDRESSES | PORT_SOURCE | PORT_DESTINATION
 CLOSED = 9
 """A closed port."""
 FIRST_SOURCE, TRIED = 20000, 2048
@@ -44,15 +45,23 @@ def frame_count(queue: int) -> int:
     return FEWEST + STEP * queue
 
 
-def hash_fields(dut: Dut, protocol: int, version: int) -> int:
-    """Return which fields of a flow enter the hash, as the driver reports; where it does not: addresses, and the ports of TCP."""
+def reported_fields(dut: Dut, protocol: int, version: int) -> int | None:
+    """Return which fields of a flow enter the hash, as the driver reports; None where it does not."""
     try:
         found = dut.agent.call("ethtool.hash_fields", ifname=dut.ifname, flow=FLOWS[protocol, version])
     except AgentError as error:
         if error.errno is None:
             raise
-        return ALL_FIELDS if protocol == TCP else IP_SOURCE | IP_DESTINATION
+        return None
     return int(found) & ALL_FIELDS
+
+
+def hash_fields(dut: Dut, protocol: int, version: int) -> int:
+    """Return the same; where the driver does not report them: addresses, and the ports of TCP."""
+    found = reported_fields(dut, protocol, version)
+    if found is None:
+        return ALL_FIELDS if protocol == TCP else ADDRESSES
+    return found
 
 
 def frames_for_queue(dut: Dut, rss: Rss, ends: Ends) -> dict[int, list[bytes]]:
